@@ -1,0 +1,70 @@
+"""gexplain: why did the model say promoter? Base-pair relevance tracks from a fine-tuned DNABERT-2.
+
+The names below are the public interface; each is loaded when it is first used, so that importing gexplain loads
+neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gexplain.attribution.explainers import Explanation, explain
+    from gexplain.errors import BedError, GexplainError, InputError, ModelError, RunError, UsageError
+    from gexplain.genome.fasta import Genome
+    from gexplain.genome.intervals import Interval
+    from gexplain.inputs import ScoreSettings
+    from gexplain.models.model import Model, load_model
+    from gexplain.runs import Run, score
+
+__version__ = version("gexplain")
+
+_HOME = {
+    "BedError": "errors",
+    "Explanation": "attribution.explainers",
+    "Genome": "genome.fasta",
+    "GexplainError": "errors",
+    "InputError": "errors",
+    "Interval": "genome.intervals",
+    "Model": "models.model",
+    "ModelError": "errors",
+    "Run": "runs",
+    "RunError": "errors",
+    "ScoreSettings": "inputs",
+    "UsageError": "errors",
+    "explain": "attribution.explainers",
+    "load_model": "models.model",
+    "score": "runs",
+}
+
+__all__ = [
+    "BedError",
+    "Explanation",
+    "Genome",
+    "GexplainError",
+    "InputError",
+    "Interval",
+    "Model",
+    "ModelError",
+    "Run",
+    "RunError",
+    "ScoreSettings",
+    "UsageError",
+    "explain",
+    "load_model",
+    "score",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gexplain' has no attribute {name!r}")
+    value = getattr(import_module(f"gexplain.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
