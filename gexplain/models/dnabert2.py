@@ -1,0 +1,193 @@
+"""DNABERT-2, the whole forward pass in one file: embeddings in, logits out, under any set of LRP rules.
+
+The architecture is BERT with ALiBi instead of positions and gated MLPs (Zhou et al. 2023, arXiv 2306.15006);
+parameter names are those of the published checkpoints, so that `load_state_dict` is the check. Forward, every
+rule set gives the same logits; what the rules change is the way back (see rules.py).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gexplain.models.checkpoint import DnaBert2Config
+from gexplain.models.rules import PLAIN, Ledger, Rules
+
+# B batch, T tokens, H heads, D width per head, C model width, I width of the gated MLP
+
+# What the published code adds to the scores of padding; its exponential is exactly 0 even in float64.
+PADDING_BIAS = -10_000.0
+
+
+class DnaBert2(nn.Module):
+    """DNABERT-2 with a classification head.
+
+    forward(embedding (B, T, C), mask (B, T) or None, rules, ledger) -> logits (B, n_targets). The mask is 1
+    for tokens and 0 for padding; pass none where nothing is padded. There is no length limit.
+    """
+
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.bert = _Bert(config)
+        self.classifier = nn.Linear(config.hidden_size, config.n_targets)
+
+    def embed(self, ids_BT: Tensor) -> Tensor:
+        """The word embeddings (B, T, C) of token ids: what relevance is assigned to."""
+        return F.embedding(ids_BT, self.bert.embeddings.word_embeddings.weight)
+
+    def forward(
+        self,
+        embedding_BTC: Tensor,
+        mask_BT: Tensor | None = None,
+        rules: Rules = PLAIN,
+        ledger: Ledger | None = None,
+    ) -> Tensor:
+        """Logits (B, n_targets) of word embeddings (B, T, C)."""
+        bias_BHTT = self.attention_bias(embedding_BTC, mask_BT)
+        hidden_BTC = self.bert.embeddings(embedding_BTC, rules, ledger)
+        for layer in self.bert.encoder.layer:
+            hidden_BTC = layer(hidden_BTC, bias_BHTT, rules, ledger)
+        return self.read_out(hidden_BTC, rules, ledger)
+
+    def read_out(self, hidden_BTC: Tensor, rules: Rules = PLAIN, ledger: Ledger | None = None) -> Tensor:
+        """Logits (B, n_targets) of the last layer's output: [CLS] through the pooler and the classifier."""
+        pooled_BC = rules.tanh(_linear(self.bert.pooler.dense, hidden_BTC[:, 0], "pooler.bias", ledger))
+        return _linear(self.classifier, pooled_BC, "classifier.bias", ledger)
+
+    def attention_bias(self, embedding_BTC: Tensor, mask_BT: Tensor | None) -> Tensor:
+        """ALiBi, and what keeps padding unseen: (B, H, T, T), or (1, H, T, T) where nothing is padded."""
+        n_tokens = embedding_BTC.shape[1]
+        position_T = torch.arange(n_tokens, device=embedding_BTC.device)
+        distance_TT = (position_T[:, None] - position_T[None, :]).abs()
+        slope_H = torch.tensor(alibi_slopes(self.config.n_heads), device=embedding_BTC.device)
+        dtype = self.bert.encoder.dtype
+        bias_BHTT = (-slope_H[:, None, None] * distance_TT)[None].to(dtype)
+        if mask_BT is None:
+            return bias_BHTT
+        return bias_BHTT + ((1 - mask_BT.to(dtype)) * PADDING_BIAS)[:, None, None, :]
+
+
+def alibi_slopes(n_heads: int) -> list[float]:
+    """One slope per head: a geometric sequence (Press et al. 2022, arXiv 2108.12409).
+
+    For a head count that is no power of two: the slopes of the power below, then every second one of the
+    power above.
+    """
+    power = 2 ** math.floor(math.log2(n_heads))
+    slopes = [2.0 ** (-8 * (head + 1) / power) for head in range(power)]
+    above = [2.0 ** (-8 * (head + 1) / (2 * power)) for head in range(2 * power)]
+    return slopes + above[0::2][: n_heads - power]
+
+
+class _Bert(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.embeddings = _Embeddings(config)
+        self.encoder = _Encoder(config)
+        self.pooler = _Pooler(config)
+
+
+class _Embeddings(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, embedding_BTC: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
+        token_type_C = self.token_type_embeddings.weight[0]
+        hidden_BTC = embedding_BTC + token_type_C
+        if ledger is not None:
+            hidden_BTC = ledger.constant("token_type", hidden_BTC, token_type_C)
+        return _normalise(self.LayerNorm, hidden_BTC, "emb.layernorm.bias", rules, ledger)
+
+
+class _Encoder(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.n_layers))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the matrix products, and so of what attention reads."""
+        return next(module.weight.dtype for module in self.layer.modules() if isinstance(module, nn.Linear))
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.attention = _Attention(config)
+        self.mlp = _GatedMlp(config)
+
+    def forward(self, hidden_BTC: Tensor, bias_BHTT: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
+        hidden_BTC = self.attention(hidden_BTC, bias_BHTT, rules, ledger)
+        gated_BTC: Tensor = self.mlp(hidden_BTC, rules, ledger)
+        return gated_BTC
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.self = _SelfAttention(config)
+        self.output = _AttentionOutput(config)
+
+    def forward(self, hidden_BTC: Tensor, bias_BHTT: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
+        qkv = _linear(self.self.Wqkv, hidden_BTC, "Wqkv.bias", ledger)
+        n_rows, n_tokens = qkv.shape[:2]
+        query_BHTD, key_BHTD, value_BHTD = qkv.view(n_rows, n_tokens, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        mixed_BHTD = rules.attend(query_BHTD, key_BHTD, value_BHTD, bias_BHTT, ledger)
+        mixed_BTC = mixed_BHTD.transpose(1, 2).flatten(2)
+        mixed_BTC = _linear(self.output.dense, mixed_BTC, "attn.dense.bias", ledger)
+        return _normalise(self.output.LayerNorm, mixed_BTC + hidden_BTC, "layernorm.bias", rules, ledger)
+
+
+class _SelfAttention(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+
+
+class _AttentionOutput(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+
+class _GatedMlp(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.gated_layers = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
+        self.wo = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_BTC: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
+        gate_BTI, up_BTI = _linear(self.gated_layers, hidden_BTC, "", None).chunk(2, dim=-1)
+        gated_BTI = rules.multiply(rules.gelu(gate_BTI), up_BTI)
+        gated_BTC = _linear(self.wo, gated_BTI, "mlp.wo.bias", ledger)
+        return _normalise(self.layernorm, gated_BTC + hidden_BTC, "layernorm.bias", rules, ledger)
+
+
+class _Pooler(nn.Module):
+    def __init__(self, config: DnaBert2Config) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+
+def _linear(layer: nn.Linear, x: Tensor, name: str, ledger: Ledger | None) -> Tensor:
+    """The linear map, in the precision of its weights; its bias, if any, is booked under `name`."""
+    output = F.linear(x.to(layer.weight.dtype), layer.weight, layer.bias)
+    if ledger is None or layer.bias is None:
+        return output
+    return ledger.constant(name, output, layer.bias)
+
+
+def _normalise(norm: nn.LayerNorm, x: Tensor, name: str, rules: Rules, ledger: Ledger | None) -> Tensor:
+    """LayerNorm under the rules, in the precision of its parameters; its beta is booked under `name`."""
+    output = rules.normalise(x.to(norm.weight.dtype), norm.weight, norm.bias, norm.eps)
+    return output if ledger is None else ledger.constant(name, output, norm.bias)

@@ -1,0 +1,321 @@
+"""LRP rules as data: what each non-linear step of the model does forward, and backward.
+
+A rule changes only the backward pass. With it, relevance is always R = x * g, where g is the gradient of
+the modified backward pass (Arras et al. 2025, arXiv 2502.15886), so that one ordinary `autograd.grad` with
+respect to the embeddings is the whole explanation. The model asks `Rules` for its non-linear steps; linear
+layers, residual sums and the pick of [CLS] need no rule, since the ordinary gradient is the epsilon rule
+with epsilon -> 0.
+
+Sources: AttnLRP (Achtibat et al. 2024, arXiv 2402.05602), adapted to ALiBi and gated MLPs as in Kurth,
+Yanez Sarmiento, Renard 2026 (arXiv 2604.21690). Each rule here has a slow, explicit twin in tests/oracles.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+
+# B batch, T tokens, H heads, D width per head, C model width
+
+
+class Ledger:
+    """Where the explained value went, besides the words: one amount per sequence and kind of constant.
+
+    The model hands every constant that it adds (a bias, a norm's beta, the token type) to `constant`, and the
+    ends of every attention step to `enter` and `leave`; each books its share while the backward pass runs.
+    Law: explained value = sum of the words' relevance + sum of all entries, for the rules that keep relevance
+    in every other step (ATTN_LRP and CP_LRP). entries: name to (B,) float64.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Tensor] = {}
+
+    def constant(self, name: str, output: Tensor, constant: Tensor) -> Tensor:
+        """`output` itself, where `constant` (C,) was added to it; its share is constant * g."""
+        assert constant.dim() == 1
+        tapped: Tensor = _Tap.apply(output, constant.detach(), self, name, 1.0)
+        return tapped
+
+    def share(self, name: str, output: Tensor, addend: Tensor) -> Tensor:
+        """`output` itself, where `addend` of the same shape (broadcast) was added to it."""
+        tapped: Tensor = _Tap.apply(output, addend.detach().expand_as(output), self, name, 1.0)
+        return tapped
+
+    def enter(self, name: str, output: Tensor) -> Tensor:
+        """`output` itself; all the relevance that arrives at it is booked under `name`."""
+        tapped: Tensor = _Tap.apply(output, output.detach(), self, name, 1.0)
+        return tapped
+
+    def leave(self, name: str, value: Tensor) -> Tensor:
+        """`value` itself; all the relevance that goes on to it is taken off `name` again."""
+        tapped: Tensor = _Tap.apply(value, value.detach(), self, name, -1.0)
+        return tapped
+
+    def book(self, name: str, amount_B: Tensor) -> None:
+        """Add to an entry."""
+        held = self.entries.get(name)
+        self.entries[name] = amount_B if held is None else held + amount_B
+
+    def close(self) -> dict[str, Tensor]:
+        """The entries so far; the ledger is empty again, ready for the next backward pass."""
+        entries, self.entries = self.entries, {}
+        return entries
+
+
+class _Tap(Function):
+    """The identity, which books sum(factor * g) per sequence on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, factor: Tensor, ledger: Ledger, name: str, sign: float) -> Tensor:
+        ctx.save_for_backward(factor)
+        ctx.ledger, ctx.name, ctx.sign = ledger, name, sign
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (grad,), (factor,) = grads, ctx.saved_tensors
+        if factor.dim() == 1:  # a constant shared by all tokens: sum the tokens first, then one product
+            amount = grad.reshape(grad.shape[0], -1, factor.shape[0]).sum(1).double() @ factor.double()
+        else:
+            amount = torch.linalg.vecdot(grad.flatten(1), factor.flatten(1)).double()
+        ctx.ledger.book(ctx.name, ctx.sign * amount)
+        return grad, None, None, None, None
+
+
+# --- activations -------------------------------------------------------------------------------------------
+
+
+class _GeluIdentity(Function):
+    """Exact GELU x * Phi(x), whose relevance passes unchanged: g_x = Phi(x) g. AttnLRP, Eq. 9."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return F.gelu(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        # Phi by erfc keeps its relative precision in the lower tail, where 1 + erf cancels.
+        return torch.erfc(x * -math.sqrt(0.5)).mul_(0.5).mul_(grads[0])
+
+
+class _TanhIdentity(Function):
+    """tanh, whose relevance passes unchanged: g_x = tanh(x)/x g, and g at x = 0, the limit."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.tanh(x)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        x, y = ctx.saved_tensors
+        return grads[0] * torch.where(x == 0, torch.ones_like(x), y / torch.where(x == 0, 1.0, x))
+
+
+class _ProductUniform(Function):
+    """a * b, whose relevance is shared equally by both factors. AttnLRP, Eq. 15 (uniform rule)."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return a * b
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        half = grads[0] * 0.5
+        return half * b, half * a
+
+
+class _LayerNormConstantSigma(Function):
+    """LayerNorm with 1/sigma held constant: g_x = (t - mean t)/sigma, t = gamma g. AttnLRP, section 3.3.3.
+
+    Passing the relevance through unchanged instead diverges numerically in this architecture.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        y, _, reciprocal_sigma = torch.native_layer_norm(x, [x.shape[-1]], weight, bias, eps)
+        ctx.save_for_backward(weight, reciprocal_sigma)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        weight, reciprocal_sigma = ctx.saved_tensors
+        t = grads[0] * weight
+        t -= t.mean(-1, keepdim=True)
+        return t.mul_(reciprocal_sigma), None, None, None
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """LayerNorm over the last axis, with its ordinary gradient."""
+    return F.layer_norm(x, [x.shape[-1]], weight, bias, eps)
+
+
+def layer_norm_constant_sigma(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """LayerNorm over the last axis, with 1/sigma as a constant of the backward pass."""
+    y: Tensor = _LayerNormConstantSigma.apply(x, weight, bias, eps)
+    return y
+
+
+def gelu_identity(x: Tensor) -> Tensor:
+    """GELU under the identity rule."""
+    y: Tensor = _GeluIdentity.apply(x)
+    return y
+
+
+def tanh_identity(x: Tensor) -> Tensor:
+    """Tanh under the identity rule."""
+    y: Tensor = _TanhIdentity.apply(x)
+    return y
+
+
+def product_uniform(a: Tensor, b: Tensor) -> Tensor:
+    """The product a * b under the uniform rule."""
+    y: Tensor = _ProductUniform.apply(a, b)
+    return y
+
+
+# --- attention ---------------------------------------------------------------------------------------------
+
+
+class _ScaleGradient(Function):
+    """The identity, whose gradient is multiplied by a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.scale, None
+
+
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """`x` itself; its gradient is multiplied by `scale`."""
+    scaled: Tensor = _ScaleGradient.apply(x, scale)
+    return scaled
+
+
+def attend(
+    query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, bias_BHTT: Tensor, ledger: Ledger | None
+) -> Tensor:
+    """softmax(q k^T / sqrt(D) + bias) v, with its ordinary gradient."""
+    return F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT)
+
+
+def attend_attnlrp(
+    query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, bias_BHTT: Tensor, ledger: Ledger | None
+) -> Tensor:
+    """Attention under AttnLRP: the ordinary fused backward, with V's gradient halved, Q's and K's quartered.
+
+    Exact, not an approximation: both products are shared by the uniform rule (a half each, so Q and K get a
+    quarter), and the softmax's Taylor rule (AttnLRP, Eq. 11) in gradient form is the ordinary softmax
+    backward. It holds for a constant bias under the epsilon rule and without dropout. What neither Q, K nor V
+    receives (the softmax's residual and the ALiBi bias' share, together) is booked as "attention".
+    """
+    if ledger is not None:
+        query_BHTD = ledger.leave("attention", query_BHTD)
+        key_BHTD = ledger.leave("attention", key_BHTD)
+        value_BHTD = ledger.leave("attention", value_BHTD)
+    output_BHTD = attend(
+        scale_gradient(query_BHTD, 0.25),
+        scale_gradient(key_BHTD, 0.25),
+        scale_gradient(value_BHTD, 0.5),
+        bias_BHTT,
+        None,
+    )
+    return output_BHTD if ledger is None else ledger.enter("attention", output_BHTD)
+
+
+def attend_attnlrp_stepwise(
+    query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, bias_BHTT: Tensor, ledger: Ledger | None
+) -> Tensor:
+    """The same as `attend_attnlrp`, step by step and T x T in memory: books "softmax" and "alibi" apart."""
+    scores_BHTT = scale_gradient(query_BHTD, 0.5) @ scale_gradient(key_BHTD, 0.5).mT
+    logits_BHTT = scores_BHTT / math.sqrt(query_BHTD.shape[-1]) + bias_BHTT
+    if ledger is not None:
+        logits_BHTT = ledger.share("alibi", logits_BHTT, bias_BHTT)
+        logits_BHTT = ledger.leave("softmax", logits_BHTT)
+    weights_BHTT = torch.softmax(logits_BHTT, -1)
+    if ledger is not None:
+        weights_BHTT = ledger.enter("softmax", weights_BHTT)
+    return scale_gradient(weights_BHTT, 0.5) @ scale_gradient(value_BHTD, 0.5)
+
+
+def attend_cplrp(
+    query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, bias_BHTT: Tensor, ledger: Ledger | None
+) -> Tensor:
+    """Attention under CP-LRP: the softmax output is a constant, so V gets all of the relevance."""
+    return attend(query_BHTD.detach(), key_BHTD.detach(), value_BHTD, bias_BHTT, None)
+
+
+# --- the rule sets -----------------------------------------------------------------------------------------
+
+Step = Callable[[Tensor], Tensor]
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor, Ledger | None], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The non-linear steps of the model; forward all sets are equal, backward each follows its own rule.
+
+    conserves: every step but the booked ones keeps the sum of relevance, so that the ledger closes.
+    described: what a manifest records, step by step.
+    """
+
+    gelu: Step
+    tanh: Step
+    multiply: Callable[[Tensor, Tensor], Tensor]
+    attend: Attend
+    normalise: Callable[[Tensor, Tensor, Tensor, float], Tensor]
+    conserves: bool
+    described: Mapping[str, str]
+
+
+PLAIN = Rules(
+    gelu=F.gelu,
+    tanh=torch.tanh,
+    multiply=torch.mul,
+    attend=attend,
+    normalise=layer_norm,
+    conserves=False,
+    described={"all steps": "ordinary gradient"},
+)
+ATTN_LRP = Rules(
+    gelu=gelu_identity,
+    tanh=tanh_identity,
+    multiply=product_uniform,
+    attend=attend_attnlrp,
+    normalise=layer_norm_constant_sigma,
+    conserves=True,
+    described={
+        "linear": "epsilon -> 0",
+        "activation": "identity",
+        "GLU product": "uniform",
+        "attention products": "uniform",
+        "softmax": "Taylor",
+        "ALiBi": "epsilon: the bias keeps its share",
+        "LayerNorm": "sigma constant",
+    },
+)
+ATTN_LRP_STEPWISE = replace(ATTN_LRP, attend=attend_attnlrp_stepwise)
+CP_LRP = replace(
+    ATTN_LRP,
+    attend=attend_cplrp,
+    described={
+        **{step: rule for step, rule in ATTN_LRP.described.items() if step not in ("softmax", "ALiBi")},
+        "attention products": "all to V; the softmax output is a constant",
+    },
+)
