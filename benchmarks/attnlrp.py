@@ -1,0 +1,130 @@
+"""AttnLRP's cost on this machine, in one run: the matrix-product peak, the forward pass, the explanation.
+
+    python benchmarks/attnlrp.py [--device cuda] [--dtype bfloat16] [--windows 8] [--bases 512] [--repeats 7]
+
+DNABERT-2's size with random weights and tokens (time does not depend on their values). Everything is measured in
+turns, so that a noisy machine disturbs all lines alike, and the fastest turn counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+
+from gexplain.attribution.attnlrp import relevance_of_batch
+from gexplain.attribution.target import Target
+from gexplain.models.checkpoint import DnaBert2Config
+from gexplain.models.dnabert2 import DnaBert2
+from gexplain.models.rules import ATTN_LRP
+
+CONFIG = DnaBert2Config(
+    vocab_size=4096,
+    hidden_size=768,
+    n_layers=12,
+    n_heads=12,
+    intermediate_size=3072,
+    type_vocab_size=2,
+    layer_norm_eps=1e-12,
+    n_targets=2,
+)
+BASES_PER_TOKEN = 4.9
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "tf32": torch.float32}
+
+
+def network_of(dtype: str, device: torch.device) -> DnaBert2:
+    torch.manual_seed(0)
+    network = DnaBert2(CONFIG).to(device).eval().requires_grad_(False)
+    if dtype == "bfloat16":
+        for module in network.bert.encoder.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.to(torch.bfloat16)
+    return network
+
+
+def forward_flop(n_tokens: int, n_rows: int) -> float:
+    """Multiply-adds count as two: the linear layers, and both products of attention."""
+    c, i = CONFIG.hidden_size, CONFIG.intermediate_size
+    linear = 3 * c * c + c * c + 2 * c * i + i * c
+    return 2.0 * n_rows * n_tokens * CONFIG.n_layers * (linear + 2 * n_tokens * c)
+
+
+def fastest(turns: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    for repeat in range(repeats + 1):
+        for name, turn in turns.items():
+            synchronise(device)
+            start = time.perf_counter()
+            turn()
+            synchronise(device)
+            if repeat:  # the first turn warms up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: min(values) for name, values in seconds.items()}
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
+    parser.add_argument("--windows", type=int, default=8)
+    parser.add_argument("--bases", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    if options.dtype == "tf32":
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+    n_tokens = round(options.bases / BASES_PER_TOKEN) + 2
+    network = network_of(options.dtype, device)
+    generator = torch.Generator().manual_seed(0)
+    ids_BT = torch.randint(5, CONFIG.vocab_size, (options.windows, n_tokens), generator=generator)
+    ids_BT[:, 0], ids_BT[:, -1] = 1, 2
+    ids_BT = ids_BT.to(device)
+    target = Target((1,), ("positive",))
+
+    # The peak: a square product, large enough to hide its overhead, and the model's own largest product.
+    side = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(side, side, device=device, dtype=DTYPES[options.dtype])
+    rows = torch.randn(ids_BT.numel(), CONFIG.hidden_size, device=device, dtype=a.dtype)
+    weight = torch.randn(2 * CONFIG.intermediate_size, CONFIG.hidden_size, device=device, dtype=a.dtype)
+
+    @torch.no_grad()
+    def forward() -> object:
+        return network(network.embed(ids_BT))
+
+    seconds = fastest(
+        {
+            "square": lambda: a @ a,
+            "layer": lambda: rows @ weight.T,
+            "forward": forward,
+            "attnlrp": lambda: relevance_of_batch(network, ids_BT, None, target, rules=ATTN_LRP),
+        },
+        options.repeats,
+        device,
+    )
+    peak = max(2 * side**3 / seconds["square"], 2 * rows.numel() * weight.shape[0] / seconds["layer"])
+    speed = forward_flop(n_tokens, options.windows) / seconds["forward"]
+    print(f"device                       {device}, {options.dtype}, {torch.get_num_threads()} CPU threads")
+    print(f"batch                        {options.windows} windows of {options.bases} bases, {n_tokens} tokens each")
+    print(f"matrix-product peak          {peak / 1e9:10.1f} GFLOP/s")
+    print(f"forward                      {speed / 1e9:10.1f} GFLOP/s   {speed / peak:.2f} of the peak")
+    print(f"forward, s per window        {seconds['forward'] / options.windows:10.4f}")
+    print(f"AttnLRP, s per window        {seconds['attnlrp'] / options.windows:10.4f}")
+    print(f"AttnLRP / no-grad forward    {seconds['attnlrp'] / seconds['forward']:10.2f}")
+    print(f"AttnLRP, tokens/s            {ids_BT.numel() / seconds['attnlrp']:10.0f}")
+    if options.dtype != "float32":
+        exact = relevance_of_batch(network_of("float32", device), ids_BT, None, target, rules=ATTN_LRP)
+        fast = relevance_of_batch(network, ids_BT, None, target, rules=ATTN_LRP)
+        both = torch.stack([exact.token_relevance.flatten(), fast.token_relevance.flatten()]).double()
+        print(f"relevance, Pearson to float32 {torch.corrcoef(both)[0, 1].item():10.6f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Attribution: why the model said so, as one number per token and per nucleotide."""

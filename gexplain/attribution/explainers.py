@@ -1,0 +1,199 @@
+"""Explainers: sequences in, one relevance per nucleotide out. Past this page nothing hears of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gexplain.arrays import FloatArray, IntArray
+from gexplain.attribution.attnlrp import relevance_of_batch
+from gexplain.attribution.target import Explained, Target, parse_target
+from gexplain.errors import RunError, UsageError
+from gexplain.genome.intervals import Strand
+from gexplain.models.model import DEFAULT_BATCH_SIZE, Model, batches_of_like_length, orient
+from gexplain.models.rules import ATTN_LRP, CP_LRP, PLAIN, Rules
+from gexplain.projection import PROJECTIONS
+from gexplain.tokens import Tokens
+
+METHODS: dict[str, Rules] = {"attnlrp": ATTN_LRP, "cplrp": CP_LRP, "gradient-x-input": PLAIN}
+
+# Which strands a reading averages: "." is both.
+_READ: dict[Strand, tuple[Strand, ...]] = {".": ("+", "-"), "+": ("+",), "-": ("-",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that one pass over one sequence says of K explained values.
+
+    relevance: (K, L) per nucleotide of the sequence as given. token_relevance: (K, T) and token_spans: (T, 2),
+    of the strand read first, in the coordinates of the sequence as given. logits: (n_targets,) float64, the
+    mean of the strands. explained: (K,) the value explained. words: (K,) the sum over all tokens; special:
+    (K,) the part of it on [CLS] and [SEP], which no nucleotide receives. ledger: name to (K,), what the rules
+    leave with constants; empty for a method that keeps no ledger.
+    """
+
+    relevance: FloatArray
+    token_relevance: FloatArray
+    token_spans: IntArray
+    logits: FloatArray
+    explained: FloatArray
+    words: FloatArray
+    special: FloatArray
+    ledger: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why the model gave one sequence its value.
+
+    relevance: (L,) per nucleotide, in the model's logit units. token_relevance: (T,) with the special tokens;
+    token_spans: (T, 2) half-open, empty for special tokens. logits: (n_targets,). target: the class explained.
+    explained: its value. ledger: what constants took; relevance does not sum to the explained value, the sum
+    of token_relevance and ledger does (on one strand, where the method keeps a ledger).
+    """
+
+    relevance: FloatArray
+    token_relevance: FloatArray
+    token_spans: IntArray
+    logits: FloatArray
+    target: str
+    explained: float
+    ledger: Mapping[str, float]
+
+    @property
+    def unexplained(self) -> float:
+        """The explained value less the relevance of all tokens."""
+        return self.explained - float(self.token_relevance.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExplainer:
+    """DNABERT-2, a method and a projection: one explainer of DNA strings."""
+
+    model: Model
+    method: str = "attnlrp"
+    projection: str = "uniform"
+    batch_size: int = DEFAULT_BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        for kind, name, known in (
+            ("method", self.method, METHODS),
+            ("projection", self.projection, PROJECTIONS),
+        ):
+            if name not in known:
+                raise UsageError(f"no {kind} {name!r}", hint=f"one of {', '.join(known)}")
+        if self.batch_size < 1:
+            raise UsageError(f"a batch size of {self.batch_size}", hint="at least 1")
+
+    def read(self, sequences: Sequence[str], target: Target, strand: Strand = "+") -> list[Reading]:
+        """One reading per sequence, in order; "." reads both strands and averages.
+
+        batch_size counts rows: a sequence on both strands is two.
+        """
+        strands = _READ[strand]
+        rows = [orient(sequence, one) for sequence in sequences for one in strands]
+        tokens = self.model.tokenizer.encode(rows)
+        lengths = np.array([len(one.ids) for one in tokens]).reshape(-1, len(strands)).max(1)
+        readings: dict[int, Reading] = {}
+        for batch in batches_of_like_length(lengths, max(1, self.batch_size // len(strands))):
+            batch_tokens = [tokens[index * len(strands) + s] for index in batch for s in range(len(strands))]
+            widths = [len(sequences[index]) for index in batch]
+            readings.update(zip(batch, self._read_batch(batch_tokens, widths, strands, target), strict=True))
+        return [readings[index] for index in range(len(sequences))]
+
+    def explain(self, sequences: Sequence[str], target: Target) -> list[Explanation]:
+        """One explanation per sequence, of the strand as given."""
+        if target.n_explained != 1:
+            raise UsageError(f"explain takes one target, not {target.n_explained}", hint="call it once per class")
+        return [
+            Explanation(
+                relevance=one.relevance[0],
+                token_relevance=one.token_relevance[0],
+                token_spans=one.token_spans,
+                logits=one.logits.astype(self.model.result_dtype),
+                target=self.model.labels[target.classes[0] if target.classes else int(one.logits.argmax())],
+                explained=float(one.explained[0]),
+                ledger={name: float(amount[0]) for name, amount in one.ledger.items()},
+            )
+            for one in self.read(sequences, target)
+        ]
+
+    def _read_batch(
+        self, tokens: Sequence[Tokens], widths: Sequence[int], strands: Sequence[Strand], target: Target
+    ) -> list[Reading]:
+        """Readings of one batch; the strands of a sequence are neighbouring rows of `tokens`."""
+        ids_BT, mask_BT = self.model.pad(tokens)
+        result = relevance_of_batch(
+            self.model.network,
+            ids_BT,
+            mask_BT,
+            target,
+            rules=METHODS[self.method],
+            n_strands=len(strands),
+        )
+        relevance_KBT = result.token_relevance.cpu().numpy().astype(self.model.result_dtype, copy=False)
+        if not np.isfinite(relevance_KBT).all():
+            raise RunError("the relevance of a window is not finite", hint="use --dtype float32, if you did not")
+        logits_WN = result.logits.double().cpu().numpy()
+        explained_KW = result.explained.double().cpu().numpy()
+        ledger = {name: amount.cpu().numpy() for name, amount in result.ledger.items()}
+        readings = []
+        for w, width in enumerate(widths):
+            rows = range(w * len(strands), (w + 1) * len(strands))
+            per_strand = [
+                self._on_forward_strand(relevance_KBT[:, row], tokens[row], width, strand)
+                for row, strand in zip(rows, strands, strict=True)
+            ]
+            values, token_relevance, spans = per_strand[0]
+            if len(per_strand) > 1:
+                values = np.mean([one[0] for one in per_strand], axis=0, dtype=values.dtype)
+            words_K = np.mean([relevance_KBT[:, row].sum(-1, dtype=np.float64) for row in rows], axis=0)
+            bases_K = np.mean(
+                [one[1][:, one[2][:, 1] > one[2][:, 0]].sum(-1, dtype=np.float64) for one in per_strand], axis=0
+            )
+            readings.append(
+                Reading(
+                    relevance=values,
+                    token_relevance=token_relevance,
+                    token_spans=spans,
+                    logits=logits_WN[w],
+                    explained=explained_KW[:, w],
+                    words=words_K,
+                    special=words_K - bases_K,
+                    ledger={name: amount_KW[:, w] for name, amount_KW in ledger.items()},
+                )
+            )
+        return readings
+
+    def _on_forward_strand(
+        self, relevance_KT: FloatArray, tokens: Tokens, width: int, strand: Strand
+    ) -> tuple[FloatArray, FloatArray, IntArray]:
+        """(K, L) per nucleotide, (K, T) per token and spans (T, 2), in the coordinates of the forward strand."""
+        project = PROJECTIONS[self.projection]
+        relevance_KT = relevance_KT[:, : len(tokens.ids)]
+        values = np.stack([project(row, tokens.spans, width) for row in relevance_KT])
+        if strand == "-":
+            return values[:, ::-1], relevance_KT, width - tokens.spans[:, ::-1]
+        return values, relevance_KT, tokens.spans
+
+
+def explain(
+    model: Model,
+    sequences: Sequence[str],
+    target: str | int | None = None,
+    *,
+    explained: Explained = "logit",
+    method: str = "attnlrp",
+    projection: str = "uniform",
+    batch_size: int = DEFAULT_BATCH_SIZE,
+) -> list[Explanation]:
+    """Why the model gave each sequence its value: one Explanation a sequence, read on the strand as given.
+
+    target: a class name or index, or "predicted"; by default the second class of a two-class model, else the
+    predicted one. explained: its "logit", or its "margin" over the mean of the others. method: attnlrp,
+    cplrp or gradient-x-input. projection: uniform (a token's relevance is shared by its bases) or copy.
+    """
+    explainer = TokenExplainer(model, method, projection, batch_size)
+    return explainer.explain(sequences, parse_target(target, model.labels, explained))
