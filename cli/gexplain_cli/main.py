@@ -1,0 +1,82 @@
+"""The `gexplain` command: its sub-commands, loaded when they are asked for, and how errors leave the program.
+
+Exit codes: 0 done, 1 the run failed, 2 usage, 3 bad input, 4 regions skipped under --strict, 130 interrupted,
+141 the reader of standard output closed it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+import gexplain
+from gexplain.errors import GexplainError, UsageError
+
+# Name to (module, one line of help); a module is imported when its command is called, torch with it.
+COMMANDS = {
+    "score": ("gexplain_cli.score", "Relevance tracks of regions of a genome."),
+    "model": ("gexplain_cli.model", "What a checkpoint is, and whether it works."),
+}
+
+INTERRUPTED, READER_GONE = 130, 141
+
+
+class _Commands(click.Group):
+    """The sub-commands, by name and lazily."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(
+    cls=_Commands,
+    name="gexplain",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(gexplain.__version__, "-V", "--version", prog_name="gexplain")
+def cli() -> None:
+    """Why did the model say promoter? Base-pair relevance tracks from a fine-tuned DNABERT-2."""
+
+
+def main() -> None:
+    """Run the command line; every error leaves as one message and one exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        # Not click's standalone mode: it would exit with 1 where the reader closes the pipe.
+        code = cli.main(prog_name="gexplain", standalone_mode=False)
+        sys.stdout.flush()
+    except GexplainError as error:
+        return _tell(str(error), error.exit_code)
+    except click.UsageError as error:
+        error.show()
+        return UsageError.exit_code
+    except click.ClickException as error:
+        return _tell(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _tell("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # What is still buffered has nowhere to go; without this, Python complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    return code if isinstance(code, int) else 0
+
+
+def _tell(message: str, code: int) -> int:
+    click.echo(f"gexplain: error: {message}", err=True)
+    return code

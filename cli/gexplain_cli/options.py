@@ -1,0 +1,97 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from gexplain.errors import UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+device_option = click.option(
+    "-d", "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N."
+)
+
+
+def region_options(command: Command) -> Command:
+    """REGIONS and GENOME, and what chooses among regions."""
+    for decorate in reversed(
+        (
+            click.argument("paths", nargs=-1, required=True, metavar="[REGIONS] GENOME"),
+            click.option(
+                "-r",
+                "--region",
+                multiple=True,
+                metavar="CHROM:FIRST-LAST",
+                help="A region instead of REGIONS, 1-based and inclusive; repeatable. A name alone is a chromosome.",
+            ),
+            click.option(
+                "--chroms", default="", metavar="LIST", help="Chromosomes to score: comma-separated names or globs."
+            ),
+            click.option("--blacklist", type=click.Path(), metavar="BED", help="Skip regions that overlap these."),
+            click.option(
+                "--chrom-alias",
+                metavar="chr|FILE",
+                help='Map the BED\'s chromosome names: "chr" adds or drops that prefix; or a file of aliases.',
+            ),
+            click.option(
+                "--on-bad-line",
+                type=click.Choice(["stop", "skip"]),
+                default="stop",
+                show_default=True,
+                help="What a malformed BED line does.",
+            ),
+            click.option("--strict", is_flag=True, help="Refuse what would be warned of or skipped."),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def compute_options(command: Command) -> Command:
+    """Where and how the model runs."""
+    for decorate in reversed(
+        (
+            device_option,
+            click.option(
+                "--dtype",
+                type=click.Choice(["float32", "bfloat16", "float64"]),
+                default="float32",
+                show_default=True,
+                help="Precision of the model's matrix products.",
+            ),
+            click.option(
+                "-b",
+                "--batch-size",
+                type=click.IntRange(min=1),
+                default=16,
+                show_default=True,
+                metavar="N",
+                help="Sequences at once; a window on both strands is two.",
+            ),
+            click.option(
+                "-p", "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: all]"
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def split_paths(paths: tuple[str, ...], region: tuple[str, ...]) -> tuple[str | tuple[str, ...], str]:
+    """The regions (a path, or the -r regions) and the genome; UsageError where there are too few or many."""
+    if len(paths) == 1 + (not region):
+        return (region or paths[0]), paths[-1]
+    if region:
+        raise UsageError(
+            f"-r takes the place of REGIONS; expected GENOME alone, found {' '.join(paths)}",
+            hint="gexplain score -r chr1:1,001-2,000 genome.fa",
+        )
+    raise UsageError(
+        f"expected REGIONS and GENOME, found {' '.join(paths)}",
+        hint="gexplain score regions.bed genome.fa; or -r CHROM:FIRST-LAST in place of REGIONS",
+    )

@@ -1,0 +1,161 @@
+"""`gexplain score`: relevance tracks of regions of a genome. The twin of `gexplain.score`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gexplain.inputs import ScoreSettings, open_inputs
+from gexplain_cli.options import compute_options, region_options, split_paths
+from gexplain_cli.progress import show_progress
+
+METHODS = ("attnlrp", "cplrp", "gradient-x-input")
+
+
+@click.command(name="score", short_help="Relevance tracks of regions of a genome.")
+@region_options
+@click.option("-m", "--model", metavar="MODEL", required=True, help="Checkpoint directory, or Hugging Face hub id.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    required=True,
+    help="Directory to write; - streams the one relevance track to standard output as bedGraph.",
+)
+@click.option(
+    "--target",
+    metavar="NAME|INDEX|predicted|all",
+    help="What to explain.  [default: the second class of a two-class model, else predicted]",
+)
+@click.option(
+    "--explain",
+    type=click.Choice(["logit", "margin"]),
+    default="logit",
+    show_default=True,
+    help="The target's logit, or its margin over the mean of the others.",
+)
+@click.option("--method", type=click.Choice(METHODS), default="attnlrp", show_default=True, help="How to explain.")
+@click.option(
+    "--projection",
+    type=click.Choice(["uniform", "copy"]),
+    default="uniform",
+    show_default=True,
+    help="A token's relevance is shared by its bases, or given to each.",
+)
+@click.option(
+    "--strand",
+    type=click.Choice(["both", "forward", "reverse", "region"]),
+    default="both",
+    show_default=True,
+    help="Strands to read: both averaged, one, or each region's own (a track per strand).",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(min=1),
+    metavar="BASES",
+    help="Bases the model reads at once.  [default: what it was trained on, else 512]",
+)
+@click.option(
+    "--stride",
+    type=click.IntRange(min=1),
+    metavar="BASES",
+    help="Bases between windows of a long region.  [default: half a window]",
+)
+@click.option(
+    "--shifts",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Read each window at N offsets, one base apart, and average: moves token borders.",
+)
+@click.option(
+    "--weight",
+    type=click.Choice(["none", "probability"]),
+    default="none",
+    show_default=True,
+    help="Scale each window's relevance by the target's predicted probability.",
+)
+@click.option(
+    "--format",
+    "formats",
+    default="bigwig",
+    show_default=True,
+    metavar="LIST",
+    help="Track formats, comma-separated: bigwig, bedgraph, npz.",
+)
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted run.")
+@click.option("--force", is_flag=True, help="Replace another run's output.")
+@compute_options
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def command(
+    paths: tuple[str, ...],
+    region: tuple[str, ...],
+    model: str,
+    output: str,
+    quiet: bool,
+    threads: int | None,
+    chroms: str,
+    formats: str,
+    **options: Any,
+) -> None:
+    """Explain a model's prediction over REGIONS (BED or narrowPeak, plain or gzip; - is standard input) of GENOME
+    (indexed FASTA), base by base.
+
+    Writes relevance, prediction and coverage tracks, a table of regions, an IGV session and a manifest into DIR. An
+    interrupted run goes on where it stopped when the same command is given again.
+
+    \b
+    gexplain score peaks.bed genome.fa -m MODEL -o OUT
+    gexplain score -r chr1:1,001-2,000 genome.fa -m MODEL -o OUT
+    bedtools slop ... | gexplain score - genome.fa -m MODEL -o - | sort -k4,4gr | head
+    """  # noqa: D301 - click wants the control character
+    settings = ScoreSettings(chroms=_listed(chroms), formats=_listed(formats), **options)  # type: ignore[arg-type]
+    source, genome = split_paths(paths, region)
+    with open_inputs(source, genome, settings) as inputs:
+        # Torch is loaded here and not before: bad input is told at once.
+        from gexplain import runs
+        from gexplain.models.model import load_model
+
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        for warning in inputs.warnings:
+            click.echo(f"gexplain: warning: {warning}", err=True)
+        told = len(inputs.warnings)
+        loaded = load_model(model, device=settings.device, dtype=settings.dtype)
+        with show_progress("windows", quiet=quiet) as progress:
+            if output == "-":
+                runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
+                return
+            try:
+                run = runs.score_inputs(inputs, loaded, output=output, settings=settings, progress=progress)
+            except KeyboardInterrupt:
+                again = shlex.join(["gexplain", *sys.argv[1:]])
+                click.echo(f"gexplain: interrupted; to go on: {again}", err=True)
+                raise
+    for warning in run.warnings[told:]:
+        click.echo(f"gexplain: warning: {warning}", err=True)
+    if not quiet:
+        click.echo(_summary(run.path, run.manifest), err=True)
+
+
+def _summary(path: Path, manifest: Mapping[str, Any]) -> str:
+    regions, windows = manifest["regions"], manifest["windows"]
+    tracks = [name for name, track in manifest["tracks"].items() if track["kind"] == "relevance"]
+    lines = [
+        f"{regions['scored']:,} of {regions['lines']:,} regions scored, in {windows['read']:,} windows",
+        f"tracks of relevance: {', '.join(tracks)}",
+        f"open {path / 'igv_session.xml'} in IGV; every region is a line of {path / 'regions.tsv'}",
+    ]
+    return "\n".join(lines)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())

@@ -1,0 +1,204 @@
+"""The inputs of a run: settings, regions and a genome, checked before any model is loaded.
+
+No torch here: bad input is told within a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, Union
+
+import numpy as np
+
+from gexplain.errors import SkippedRegionsError, count
+from gexplain.genome.bed import BedReader, Region
+from gexplain.genome.blacklist import blacklisted
+from gexplain.genome.chromosomes import match_chroms, no_shared_chroms_error, read_chrom_alias, select_chroms
+from gexplain.genome.fasta import Genome
+from gexplain.genome.frames import from_dataframe, from_pyranges
+from gexplain.genome.intervals import Interval, parse_region
+from gexplain.plan import REASONS, Plan, Status, StrandMode, plan_regions, require_scorable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyranges as pr
+
+Format = Literal["bigwig", "bedgraph", "npz"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSettings:
+    """What `score` is asked to do; the defaults are those of the command.
+
+    target: a class name or index, "predicted" or "all"; by default the second class of a two-class model, else the
+    predicted one. explain: its logit, or its margin over the mean of the others. method: attnlrp, cplrp or
+    gradient-x-input. projection: uniform or copy. strand: both (averaged), forward, reverse, or region (each
+    region's own). window, stride: nucleotides; by default what the model was trained on (else 512), and half of it.
+    shifts: offsets at which each window is read. weight: probability scales a window's relevance by the target's
+    predicted probability. chroms: names or globs to score, all if empty. chrom_alias: "chr", or a file of two
+    columns. blacklist: a BED; regions that overlap it are skipped. formats: of the tracks. on_bad_line: stop, or
+    skip malformed BED lines. strict: refuse what would be warned of or skipped.
+
+    batch_size: sequences that go through the model at once. device, dtype: as for `load_model`. resume: go on with
+    an interrupted run. force: replace another run's output. These do not change results beyond rounding, but dtype.
+    """
+
+    target: str | int | None = None
+    explain: Literal["logit", "margin"] = "logit"
+    method: str = "attnlrp"
+    projection: str = "uniform"
+    strand: StrandMode = "both"
+    window: int | None = None
+    stride: int | None = None
+    shifts: int = 1
+    weight: Literal["none", "probability"] = "none"
+    chroms: Sequence[str] = ()
+    chrom_alias: str | None = None
+    blacklist: str | os.PathLike[str] | None = None
+    formats: Sequence[Format] = ("bigwig",)
+    on_bad_line: Literal["stop", "skip"] = "stop"
+    strict: bool = False
+    batch_size: int = 16
+    device: str = "auto"
+    dtype: str = "float32"
+    resume: bool = True
+    force: bool = False
+
+
+RegionSource: TypeAlias = Union[
+    str, os.PathLike[str], BinaryIO, Iterable["Interval | Region | str"], "pd.DataFrame", "pr.PyRanges"
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Regions and a genome that fit together, ready to be scored.
+
+    source and sha256: of the regions. genome_sha256: of the FASTA file. warnings: what was passed over, in words.
+    """
+
+    plan: Plan
+    genome: Genome
+    source: str
+    sha256: str
+    genome_sha256: str
+    warnings: list[str]
+
+
+@contextmanager
+def open_inputs(regions: RegionSource, genome: str | os.PathLike[str], settings: ScoreSettings) -> Iterator[Inputs]:
+    """The checked inputs of a run; the genome is open, and the regions' text on disk, while it lasts.
+
+    regions: a BED file, "-" for standard input, an open binary stream; or intervals, region texts
+    ("chr1:1,001-2,000"), a data frame or a PyRanges. Raises InputError (BedError for a malformed line),
+    UsageError, or SkippedRegionsError under `strict` where a region cannot be scored.
+    """
+    with Genome(genome) as opened, tempfile.TemporaryDirectory(prefix="gexplain-") as temporary:
+        spool = Path(temporary) / "regions.tsv"
+        naming = _naming(opened, settings.chrom_alias)
+        reader, source, stream = _region_stream(regions, opened, settings)
+        plan = plan_regions(
+            stream,
+            opened.chroms,
+            strand=settings.strand,
+            names=naming,
+            selected=select_chroms(settings.chroms, opened.chroms) if settings.chroms else None,
+            spool=spool,
+        )
+        if plan.n_regions and not (plan.chrom >= 0).any():
+            seen = _chroms_seen(spool)
+            raise no_shared_chroms_error(source, seen, plan.n_regions, str(opened.path), opened.chroms)
+        if settings.blacklist is not None:
+            _mark_blacklisted(plan, settings.blacklist, naming)
+        require_scorable(plan, source)
+        warnings = [] if reader is None else _bed_warnings(reader)
+        skipped = _skipped_in_words(plan)
+        if skipped and settings.strict:
+            raise SkippedRegionsError(
+                f"{source}: --strict, and {plan.skipped().total():,} of {count(plan.n_regions, 'region')}"
+                " cannot be scored",
+                detail=skipped,
+                hint="mend or remove them; without --strict they are skipped, with a reason each in regions.tsv",
+            )
+        if skipped:
+            warnings.append(
+                f"{plan.skipped().total():,} of {count(plan.n_regions, 'region')} skipped: "
+                + skipped.replace("\n", ", ")
+            )
+        sha256 = _sha256(spool) if reader is None else reader.sha256
+        yield Inputs(plan, opened, source, sha256, opened.sha256(), warnings)
+
+
+def _region_stream(
+    regions: RegionSource, genome: Genome, settings: ScoreSettings
+) -> tuple[BedReader | None, str, Iterable[Region]]:
+    """The reader if there is one, the source's name for messages, and the regions."""
+    if isinstance(regions, str | os.PathLike) or hasattr(regions, "read"):
+        reader = BedReader(
+            regions,  # type: ignore[arg-type] # hasattr tells a stream, which mypy cannot follow
+            on_bad_line=settings.on_bad_line,
+            strict=settings.strict,
+            needs_strand=settings.strand == "region",
+        )
+        return reader, reader.name, reader
+    if hasattr(regions, "chromosomes"):
+        return None, "the PyRanges", from_pyranges(regions)  # type: ignore[arg-type]
+    if hasattr(regions, "columns"):
+        return None, "the data frame", from_dataframe(regions)  # type: ignore[arg-type]
+    return None, "the regions given", (_as_region(one, genome) for one in regions)
+
+
+def _as_region(one: Interval | Region | str, genome: Genome) -> Region:
+    if isinstance(one, str):
+        one = parse_region(one, genome.chroms)
+    return one if isinstance(one, Region) else Region(one, 0)
+
+
+def _naming(genome: Genome, alias: str | None) -> Callable[[Collection[str]], Mapping[str, str]]:
+    """What gives the FASTA's names of other files' chromosomes."""
+    mapping = read_chrom_alias(alias) if alias not in (None, "chr") else alias
+    return lambda names: match_chroms(names, genome.chroms, mapping)  # type: ignore[arg-type]
+
+
+def _mark_blacklisted(
+    plan: Plan, path: str | os.PathLike[str], naming: Callable[[Collection[str]], Mapping[str, str]]
+) -> None:
+    rows = np.flatnonzero(plan.status == Status.SCORED)
+    chroms = list(plan.chroms)
+    hit = blacklisted([chroms[index] for index in plan.chrom[rows]], plan.start[rows], plan.end[rows], path, naming)
+    plan.status[rows[hit]] = Status.BLACKLISTED
+
+
+def _chroms_seen(spool: Path) -> list[str]:
+    with spool.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+        return list(dict.fromkeys(line.split("\t", 1)[0] for line in lines))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _skipped_in_words(plan: Plan) -> str:
+    return "\n".join(f"{n:,} {REASONS[status]}" for status, n in plan.skipped().most_common())
+
+
+def _bed_warnings(reader: BedReader) -> list[str]:
+    warnings = []
+    if reader.n_bad_lines:
+        lines = ", ".join(str(line) for line, _ in reader.bad_lines[:5])
+        more = " ..." if reader.n_bad_lines > 5 else ""
+        warnings.append(f"{reader.name}: {count(reader.n_bad_lines, 'malformed line')} skipped: {lines}{more}")
+    for fault, seen in reader.faults.items():
+        warnings.append(
+            f"{reader.name}: {fault} in {count(seen.count, 'line')},"
+            f" first in line {seen.first_line} ({seen.example});"
+            " gexplain does not use it"
+        )
+    return warnings

@@ -1,0 +1,1 @@
+"""Reports: what a person opens after a run."""

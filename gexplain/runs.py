@@ -1,0 +1,360 @@
+"""Runs: regions and a genome in, a directory of tracks out; interrupted, it goes on where it stopped.
+
+    OUT/tracks/  regions.tsv  stats.tsv  igv_session.xml  manifest.json       a finished run
+    OUT/.unfinished/windows.sqlite                                            one that can be resumed
+
+Results are kept in the store as they come; every output file is written beside it at the end and moved into place
+when it is whole, the manifest last. So a directory with a manifest.json is a finished run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from gexplain.arrays import FloatArray
+from gexplain.attribution.explainers import METHODS, TokenExplainer
+from gexplain.attribution.target import Target, parse_target
+from gexplain.errors import InputError, RunError, UsageError, count
+from gexplain.genome.bedgraph import BedGraphWriter
+from gexplain.genome.bigwig import read_bigwig
+from gexplain.genome.intervals import Interval
+from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
+from gexplain.models.model import Model, load_model
+from gexplain.outputs import FORMATS, RegionTable, TrackName, name_tracks, write_statistics, write_tracks
+from gexplain.pipeline import WindowResult, read_windows, tracks_of
+from gexplain.plan import REASONS, Status
+from gexplain.report.igv import write_igv_session
+from gexplain.store import WindowStore, describe_difference
+from gexplain.windows import DEFAULT_WINDOW, Tiling, Window
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[int, int], None]
+"""Called with the windows done and the windows in all."""
+
+MANIFEST = "manifest.json"
+UNFINISHED = ".unfinished"
+STORE = "windows.sqlite"
+_OUTPUTS = ("tracks", "regions.tsv", "stats.tsv", "igv_session.xml")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A finished run: its directory, its manifest, and its tracks by name."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @property
+    def tracks(self) -> dict[str, Path]:
+        """The bigWig of each track, by the track's name."""
+        return {
+            name: path for name in self.manifest["tracks"] if (path := self.path / "tracks" / f"{name}.bw").exists()
+        }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was passed over, in words."""
+        return list(self.manifest["warnings"])
+
+    def values(self, track: str, interval: Interval) -> FloatArray:
+        """A track's values (n,) over an interval; NaN where nothing was scored."""
+        return read_bigwig(self.tracks[track], interval.chrom, interval.start, interval.end)
+
+    def regions(self) -> pd.DataFrame:
+        """regions.tsv as a data frame, one row an input region."""
+        import pandas as pd
+
+        return pd.read_csv(self.path / "regions.tsv", sep="\t", na_values=".", dtype={"name": str}).rename(
+            columns={"#chrom": "chrom"}
+        )
+
+
+def score(
+    regions: RegionSource,
+    genome: str | os.PathLike[str],
+    model: Model | str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    settings: ScoreSettings | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Relevance tracks of regions of a genome: the library twin of `gexplain score`.
+
+    regions, genome: see `open_inputs`. model: a loaded model, or what `load_model` takes. output: the directory to
+    write; without one the run lives in a temporary directory, as long as the returned object. An interrupted run in
+    `output` is resumed, a finished one with the same settings is returned as it is.
+
+    Raises the errors of `open_inputs` before the model is loaded; ModelError; RunError where `output` is another
+    run's, in use or cannot be written.
+    """
+    settings = settings or ScoreSettings()
+    with open_inputs(regions, genome, settings) as inputs:
+        return score_inputs(inputs, model, output=output, settings=settings, progress=progress)
+
+
+def score_inputs(
+    inputs: Inputs,
+    model: Model | str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None,
+    settings: ScoreSettings,
+    progress: Progress | None = None,
+) -> Run:
+    """`score`, of inputs that are open already."""
+    temporary = None if output is not None else tempfile.TemporaryDirectory(prefix="gexplain-")
+    out = Path(temporary.name if temporary is not None else output)  # type: ignore[arg-type]
+    _check_directory(out, settings)
+    scoring = Scoring.prepare(inputs, model, settings)
+    finished = _finished_run(out, scoring, settings)
+    if finished is not None:
+        return finished
+    work = _work_directory(out, settings)
+    started = time.monotonic()
+    with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
+        scoring.fill(store, progress)
+        computed = time.monotonic()
+        manifest = scoring.write(store, work)
+    manifest["seconds"] = {
+        "windows": round(computed - started, 3),
+        "outputs": round(time.monotonic() - computed, 3),
+    }
+    _publish(work, out, manifest)
+    return Run(out, manifest, temporary)
+
+
+def stream_bedgraph(
+    inputs: Inputs,
+    model: Model | str | os.PathLike[str],
+    file: TextIO,
+    *,
+    settings: ScoreSettings,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Write the one relevance track of a run to a text stream, as it is computed; returns warnings."""
+    scoring = Scoring.prepare(inputs, model, settings)
+    relevance = [name for name in scoring.names if name.kind == "relevance"]
+    if len(relevance) != 1:
+        raise UsageError(
+            f"standard output takes one track, not {len(relevance)}: " + ", ".join(name.stem for name in relevance),
+            hint="give one --target and one strand, or an output directory",
+        )
+    windows = inputs.plan.windows(scoring.tiling)
+    results = (result for pool in scoring.results(windows, 0, progress) for result in pool)
+    with BedGraphWriter(file, inputs.plan.chroms) as writer:
+        for _, track in tracks_of(results, scoring.model, scoring.target, settings.weight):
+            writer.write(track.interval.chrom, track.interval.start, track.values[0])
+    return inputs.warnings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scoring:
+    """Inputs, a model and settings that fit together: one run, all questions answered."""
+
+    inputs: Inputs
+    model: Model
+    settings: ScoreSettings
+    target: Target
+    tiling: Tiling
+    explainer: TokenExplainer
+    names: list[TrackName]
+
+    @classmethod
+    def prepare(cls, inputs: Inputs, model: Model | str | os.PathLike[str], settings: ScoreSettings) -> Scoring:
+        """The run, with the model loaded if it is not yet."""
+        for one in settings.formats:
+            if one not in FORMATS:
+                raise UsageError(f"no format {one!r}", hint=f"one of {', '.join(FORMATS)}")
+        if not isinstance(model, Model):
+            model = load_model(model, device=settings.device, dtype=settings.dtype)
+        window = settings.window or model.window or DEFAULT_WINDOW
+        target = parse_target(settings.target, model.labels, settings.explain)
+        return cls(
+            inputs=inputs,
+            model=model,
+            settings=settings,
+            target=target,
+            tiling=Tiling(window, settings.stride or max(1, window // 2), settings.shifts),
+            explainer=TokenExplainer(model, settings.method, settings.projection, settings.batch_size),
+            names=name_tracks(target, inputs.plan.strands(), by_strand=settings.strand == "region"),
+        )
+
+    def fingerprint(self) -> dict[str, object]:
+        """All that results depend on, beyond rounding: a run is resumed only under the same."""
+        return {
+            "gexplain": version("gexplain"),
+            "model": self.model.checkpoint.sha256,
+            "tokenizer": self.model.tokenizer.sha256,
+            "dtype": self.model.dtype,
+            "genome": self.inputs.genome_sha256,
+            "regions": self.inputs.sha256,
+            "scored regions": self.inputs.plan.sha256(),
+            "window": self.tiling.window,
+            "stride": self.tiling.stride,
+            "shifts": self.tiling.shifts,
+            "target": list(self.target.names),
+            "explain": self.settings.explain,
+            "method": self.settings.method,
+            "projection": self.settings.projection,
+            "strand": self.settings.strand,
+            "weight": self.settings.weight,
+            "formats": sorted(self.settings.formats),
+        }
+
+    def results(
+        self, windows: Iterable[Window], n_done: int, progress: Progress | None
+    ) -> Iterator[list[WindowResult]]:
+        """Results of windows, pool by pool, telling progress."""
+        n_windows = self.inputs.plan.count_windows(self.tiling)
+        for pool in read_windows(windows, self.inputs.genome, self.explainer, self.target):
+            yield pool
+            n_done += len(pool)
+            if progress is not None:
+                progress(n_done, n_windows)
+
+    def fill(self, store: WindowStore, progress: Progress | None) -> None:
+        """Compute what the store lacks."""
+        if progress is not None:
+            progress(store.n_done(), self.inputs.plan.count_windows(self.tiling))
+        missing = self.inputs.plan.windows(self.tiling, store.done)
+        for pool in self.results(missing, store.n_done(), progress):
+            store.add(pool)
+
+    def write(self, store: WindowStore, work: Path) -> dict[str, Any]:
+        """Write all outputs but the manifest into the work directory; returns the manifest."""
+        inputs, plan = self.inputs, self.inputs.plan
+        if not store.n_scored():
+            raise InputError(
+                f"{inputs.source}: every window of the regions is N alone",
+                hint="check the regions and the FASTA: nothing there can be scored",
+            )
+        shutil.rmtree(work / "tracks", ignore_errors=True)
+        (work / "tracks").mkdir()
+        tracks = tracks_of(store.all_results(), self.model, self.target, self.settings.weight)
+        statistics = write_tracks(work / "tracks", self.names, self.settings.formats, plan.chroms, tracks)
+        table = RegionTable(plan, store, inputs.genome, self.model, self.target, self.tiling, self.settings.weight)
+        statuses = table.write(work / "regions.tsv")
+        write_statistics(work / "stats.tsv", statistics)
+        return self._manifest(store, statuses, {name: one.n_bases for name, one in statistics.items()})
+
+    def _manifest(self, store: WindowStore, statuses: Counter[Status], n_bases: Mapping[str, int]) -> dict[str, Any]:
+        inputs, plan, model = self.inputs, self.inputs.plan, self.model
+        warnings = list(inputs.warnings)
+        if only_n := statuses[Status.ONLY_N]:
+            warnings.append(f"{count(only_n, 'region')} skipped: {REASONS[Status.ONLY_N]}")
+        return {
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("gexplain", "torch", "tokenizers", "pysam", "pyBigWig")},
+            },
+            "settings": self.fingerprint(),
+            "model": {
+                "source": model.checkpoint.source,
+                "form": model.checkpoint.form,
+                "sha256": model.checkpoint.sha256,
+                "classes": list(model.labels),
+                "head": model.head,
+            },
+            "genome": {
+                "file": str(inputs.genome.path),
+                "sha256": inputs.genome_sha256,
+                "chromosomes": len(plan.chroms),
+                "bases": sum(plan.chroms.values()),
+            },
+            "regions": {
+                "source": inputs.source,
+                "sha256": inputs.sha256,
+                "lines": plan.n_regions,
+                "scored": statuses[Status.SCORED],
+                "skipped": {REASONS[one]: n for one, n in statuses.items() if one != Status.SCORED},
+            },
+            "rules": dict(METHODS[self.settings.method].described),
+            "device": str(model.device),
+            "windows": {"read": store.n_scored(), "N alone": store.n_done() - store.n_scored()},
+            "ambiguous bases read": store.n_ambiguous(),
+            "tracks": {
+                name.stem: {
+                    "kind": name.kind,
+                    "target": name.target,
+                    "strand": name.strand,
+                    "bases": n_bases[name.stem],
+                }
+                for name in self.names
+            },
+            "warnings": warnings,
+        }
+
+
+def _check_directory(out: Path, settings: ScoreSettings) -> None:
+    """Refuse, before any work, to write where something else lies."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; expected a directory to write to", hint="give another -o")
+    known = (out / MANIFEST).exists() or (out / UNFINISHED).exists()
+    if out.exists() and any(out.iterdir()) and not known and not settings.force:
+        raise RunError(
+            f"{out} is not empty, and holds no gexplain run",
+            hint="give another -o, or --force to write there (files of other names are kept)",
+        )
+
+
+def _finished_run(out: Path, scoring: Scoring, settings: ScoreSettings) -> Run | None:
+    """The run that is already there, if it is finished and the same; RunError if it is another."""
+    path = out / MANIFEST
+    if settings.force or not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        held = _in_json(manifest["settings"])
+    except (json.JSONDecodeError, KeyError) as error:
+        raise RunError(f"{path} is no manifest of gexplain", hint="give another -o, or --force") from error
+    wanted = _in_json(scoring.fingerprint())
+    if held != wanted:
+        raise RunError(
+            f"{out}: a run with other settings is here",
+            detail=describe_difference(held, wanted),
+            hint="give another -o, or --force to replace that run",
+        )
+    return Run(out, manifest)
+
+
+def _work_directory(out: Path, settings: ScoreSettings) -> Path:
+    """OUT/.unfinished, empty if the run is to start over."""
+    work = out / UNFINISHED
+    try:
+        if settings.force or not settings.resume:
+            shutil.rmtree(work, ignore_errors=True)
+        if settings.force:
+            (out / MANIFEST).unlink(missing_ok=True)  # from now on the old run is no finished run
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written: {error.strerror}", hint="give another -o") from error
+    return work
+
+
+def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
+    """Move the finished files into place, the manifest last; then the run is finished."""
+    write_igv_session(work / "igv_session.xml", out, manifest)
+    (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(out / "tracks", ignore_errors=True)
+    for name in (*_OUTPUTS, MANIFEST):
+        (work / name).replace(out / name)
+    shutil.rmtree(work)
+
+
+def _in_json(settings: Mapping[str, object]) -> dict[str, str]:
+    return {key: json.dumps(value, sort_keys=True) for key, value in settings.items()}
