@@ -86,7 +86,7 @@ class BigWigWriter:
         is_long = run_ends - run_starts >= MIN_FIXED_STEP_RUN
         is_first = is_long | np.concatenate([[True], is_long[:-1]])[: len(is_long)]
         firsts = np.flatnonzero(is_first)
-        lasts = np.append(firsts[1:], len(run_starts)) - 1
+        lasts = np.append(firsts[1:], len(run_starts))[: len(firsts)] - 1
         try:
             self._make_sure_of_room(len(values) * BYTES_PER_VALUE)
             for first, last in zip(firsts, lasts, strict=True):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from gexplain.models.checkpoint import DnaBert2Config
 from gexplain.models.rules import PLAIN, Ledger, Rules
 
-# B batch, T tokens, H heads, D width per head, C model width, I width of the gated MLP
+# B batch, T tokens, H heads, C model width, E = 3 C (q|k|v), I width of the gated MLP
 
 # What the published code adds to the scores of padding; its exponential is exactly 0 even in float64.
 PADDING_BIAS = -10_000.0
@@ -137,11 +137,8 @@ class _Attention(nn.Module):
         self.output = _AttentionOutput(config)
 
     def forward(self, hidden_BTC: Tensor, bias_BHTT: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
-        qkv = _linear(self.self.Wqkv, hidden_BTC, "Wqkv.bias", ledger)
-        n_rows, n_tokens = qkv.shape[:2]
-        query_BHTD, key_BHTD, value_BHTD = qkv.view(n_rows, n_tokens, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
-        mixed_BHTD = rules.attend(query_BHTD, key_BHTD, value_BHTD, bias_BHTT, ledger)
-        mixed_BTC = mixed_BHTD.transpose(1, 2).flatten(2)
+        qkv_BTE = _linear(self.self.Wqkv, hidden_BTC, "Wqkv.bias", ledger)
+        mixed_BTC = rules.attend(qkv_BTE, self.n_heads, bias_BHTT, ledger)
         mixed_BTC = _linear(self.output.dense, mixed_BTC, "attn.dense.bias", ledger)
         return _normalise(self.output.LayerNorm, mixed_BTC + hidden_BTC, "layernorm.bias", rules, ledger)
 
@@ -167,8 +164,7 @@ class _GatedMlp(nn.Module):
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden_BTC: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
-        gate_BTI, up_BTI = _linear(self.gated_layers, hidden_BTC, "", None).chunk(2, dim=-1)
-        gated_BTI = rules.multiply(rules.gelu(gate_BTI), up_BTI)
+        gated_BTI = rules.glu(_linear(self.gated_layers, hidden_BTC, "", None))
         gated_BTC = _linear(self.wo, gated_BTI, "mlp.wo.bias", ledger)
         return _normalise(self.layernorm, gated_BTC + hidden_BTC, "layernorm.bias", rules, ledger)
 

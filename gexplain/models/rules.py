@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-# B batch, T tokens, H heads, D width per head, C model width
+# B batch, T tokens, H heads, D width per head, C model width, E = 3 C
 
 
 class Ledger:
@@ -81,30 +81,41 @@ class _Tap(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         (grad,), (factor,) = grads, ctx.saved_tensors
-        if factor.dim() == 1:  # a constant shared by all tokens: sum the tokens first, then one product
-            amount = grad.reshape(grad.shape[0], -1, factor.shape[0]).sum(1).double() @ factor.double()
+        n_rows = grad.shape[0]
+        if factor.dim() == 1:  # a constant that all tokens share
+            amount = (grad @ factor.to(grad.dtype)).view(n_rows, -1)
         else:
-            amount = torch.linalg.vecdot(grad.flatten(1), factor.flatten(1)).double()
-        ctx.ledger.book(ctx.name, ctx.sign * amount)
+            amount = (grad.reshape(n_rows, 1, -1) @ factor.reshape(n_rows, -1, 1)).view(n_rows, 1)
+        ctx.ledger.book(ctx.name, ctx.sign * amount.sum(1, dtype=torch.float64))
         return grad, None, None, None, None
 
 
 # --- activations -------------------------------------------------------------------------------------------
 
 
-class _GeluIdentity(Function):
-    """Exact GELU x * Phi(x), whose relevance passes unchanged: g_x = Phi(x) g. AttnLRP, Eq. 9."""
+class _GluIdentityUniform(Function):
+    """GELU(gate) * up: GELU under the identity rule (AttnLRP, Eq. 9), the product under the uniform rule (Eq. 15).
+
+    g_gate = Phi(gate) up g / 2, g_up = GELU(gate) g / 2. One step and not two, so that only gate|up is kept for the
+    backward pass and every array there is written once.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return F.gelu(x)
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        return glu(gate_up)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
         # Phi by erfc keeps its relative precision in the lower tail, where 1 + erf cancels.
-        return torch.erfc(x * -math.sqrt(0.5)).mul_(0.5).mul_(grads[0])
+        half_phi_g = torch.mul(gate, -math.sqrt(0.5)).erfc_().mul_(grads[0]).mul_(0.25)
+        grad = torch.empty_like(gate_up)
+        grad_gate, grad_up = grad.chunk(2, dim=-1)
+        torch.mul(half_phi_g, up, out=grad_gate)
+        torch.mul(half_phi_g, gate, out=grad_up)
+        return grad
 
 
 class _TanhIdentity(Function):
@@ -122,19 +133,26 @@ class _TanhIdentity(Function):
         return grads[0] * torch.where(x == 0, torch.ones_like(x), y / torch.where(x == 0, 1.0, x))
 
 
-class _ProductUniform(Function):
-    """a * b, whose relevance is shared equally by both factors. AttnLRP, Eq. 15 (uniform rule)."""
+def glu(gate_up: Tensor) -> Tensor:
+    """GELU(gate) * up of gate|up (..., 2 I), with its ordinary gradient."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    activated = F.gelu(gate)
+    return activated * up if activated.requires_grad else activated.mul_(up)
 
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        ctx.save_for_backward(a, b)
-        return a * b
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = ctx.saved_tensors
-        half = grads[0] * 0.5
-        return half * b, half * a
+def glu_identity_uniform(gate_up: Tensor) -> Tensor:
+    """GELU(gate) * up of gate|up (..., 2 I), under the identity and the uniform rule."""
+    y: Tensor = _GluIdentityUniform.apply(gate_up)
+    return y
+
+
+def tanh_identity(x: Tensor) -> Tensor:
+    """Tanh under the identity rule."""
+    y: Tensor = _TanhIdentity.apply(x)
+    return y
+
+
+# --- LayerNorm ---------------------------------------------------------------------------------------------
 
 
 class _LayerNormConstantSigma(Function):
@@ -168,25 +186,28 @@ def layer_norm_constant_sigma(x: Tensor, weight: Tensor, bias: Tensor, eps: floa
     return y
 
 
-def gelu_identity(x: Tensor) -> Tensor:
-    """GELU under the identity rule."""
-    y: Tensor = _GeluIdentity.apply(x)
-    return y
-
-
-def tanh_identity(x: Tensor) -> Tensor:
-    """Tanh under the identity rule."""
-    y: Tensor = _TanhIdentity.apply(x)
-    return y
-
-
-def product_uniform(a: Tensor, b: Tensor) -> Tensor:
-    """The product a * b under the uniform rule."""
-    y: Tensor = _ProductUniform.apply(a, b)
-    return y
-
-
 # --- attention ---------------------------------------------------------------------------------------------
+
+
+class _SplitHeads(Function):
+    """q|k|v (B, T, 3 C) as query, key and value (B, H, T, D), with the gradient of each scaled by a constant."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv_BTE: Tensor, n_heads: int, scales: tuple[float, float, float]) -> tuple[Tensor, ...]:
+        ctx.scales = scales
+        return split_heads(qkv_BTE, n_heads)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None]:
+        given = next(grad for grad in grads if grad is not None)
+        n_rows, n_heads, n_tokens, head_width = given.shape
+        grad_BT3HD = given.new_empty(n_rows, n_tokens, 3, n_heads, head_width)
+        for part, (grad_BHTD, scale) in enumerate(zip(grads, ctx.scales, strict=True)):
+            if grad_BHTD is None:
+                grad_BT3HD[:, :, part] = 0
+            else:
+                torch.mul(grad_BHTD.transpose(1, 2), scale, out=grad_BT3HD[:, :, part])
+        return grad_BT3HD.flatten(2), None, None
 
 
 class _ScaleGradient(Function):
@@ -208,16 +229,25 @@ def scale_gradient(x: Tensor, scale: float) -> Tensor:
     return scaled
 
 
-def attend(
-    query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, bias_BHTT: Tensor, ledger: Ledger | None
-) -> Tensor:
-    """softmax(q k^T / sqrt(D) + bias) v, with its ordinary gradient."""
-    return F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT)
+def split_heads(qkv_BTE: Tensor, n_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value (B, H, T, D) of q|k|v (B, T, 3 C)."""
+    n_rows, n_tokens = qkv_BTE.shape[:2]
+    query, key, value = qkv_BTE.view(n_rows, n_tokens, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
+    return query, key, value
 
 
-def attend_attnlrp(
-    query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, bias_BHTT: Tensor, ledger: Ledger | None
-) -> Tensor:
+def join_heads(mixed_BHTD: Tensor) -> Tensor:
+    """(B, T, C) of heads (B, H, T, D)."""
+    return mixed_BHTD.transpose(1, 2).flatten(2)
+
+
+def attend(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
+    """softmax(q k^T / sqrt(D) + bias) v, (B, T, C), with its ordinary gradient."""
+    query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
+    return join_heads(F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT))
+
+
+def attend_attnlrp(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
     """Attention under AttnLRP: the ordinary fused backward, with V's gradient halved, Q's and K's quartered.
 
     Exact, not an approximation: both products are shared by the uniform rule (a half each, so Q and K get a
@@ -226,23 +256,15 @@ def attend_attnlrp(
     receives (the softmax's residual and the ALiBi bias' share, together) is booked as "attention".
     """
     if ledger is not None:
-        query_BHTD = ledger.leave("attention", query_BHTD)
-        key_BHTD = ledger.leave("attention", key_BHTD)
-        value_BHTD = ledger.leave("attention", value_BHTD)
-    output_BHTD = attend(
-        scale_gradient(query_BHTD, 0.25),
-        scale_gradient(key_BHTD, 0.25),
-        scale_gradient(value_BHTD, 0.5),
-        bias_BHTT,
-        None,
-    )
-    return output_BHTD if ledger is None else ledger.enter("attention", output_BHTD)
+        qkv_BTE = ledger.leave("attention", qkv_BTE)
+    query_BHTD, key_BHTD, value_BHTD = _SplitHeads.apply(qkv_BTE, n_heads, (0.25, 0.25, 0.5))
+    mixed_BTC = join_heads(F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT))
+    return mixed_BTC if ledger is None else ledger.enter("attention", mixed_BTC)
 
 
-def attend_attnlrp_stepwise(
-    query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, bias_BHTT: Tensor, ledger: Ledger | None
-) -> Tensor:
+def attend_attnlrp_stepwise(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
     """The same as `attend_attnlrp`, step by step and T x T in memory: books "softmax" and "alibi" apart."""
+    query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
     scores_BHTT = scale_gradient(query_BHTD, 0.5) @ scale_gradient(key_BHTD, 0.5).mT
     logits_BHTT = scores_BHTT / math.sqrt(query_BHTD.shape[-1]) + bias_BHTT
     if ledger is not None:
@@ -251,20 +273,20 @@ def attend_attnlrp_stepwise(
     weights_BHTT = torch.softmax(logits_BHTT, -1)
     if ledger is not None:
         weights_BHTT = ledger.enter("softmax", weights_BHTT)
-    return scale_gradient(weights_BHTT, 0.5) @ scale_gradient(value_BHTD, 0.5)
+    return join_heads(scale_gradient(weights_BHTT, 0.5) @ scale_gradient(value_BHTD, 0.5))
 
 
-def attend_cplrp(
-    query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, bias_BHTT: Tensor, ledger: Ledger | None
-) -> Tensor:
+def attend_cplrp(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
     """Attention under CP-LRP: the softmax output is a constant, so V gets all of the relevance."""
-    return attend(query_BHTD.detach(), key_BHTD.detach(), value_BHTD, bias_BHTT, None)
+    query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
+    query_BHTD, key_BHTD = query_BHTD.detach(), key_BHTD.detach()
+    return join_heads(F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT))
 
 
 # --- the rule sets -----------------------------------------------------------------------------------------
 
 Step = Callable[[Tensor], Tensor]
-Attend = Callable[[Tensor, Tensor, Tensor, Tensor, Ledger | None], Tensor]
+Attend = Callable[[Tensor, int, Tensor, Ledger | None], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +297,8 @@ class Rules:
     described: what a manifest records, step by step.
     """
 
-    gelu: Step
+    glu: Step
     tanh: Step
-    multiply: Callable[[Tensor, Tensor], Tensor]
     attend: Attend
     normalise: Callable[[Tensor, Tensor, Tensor, float], Tensor]
     conserves: bool
@@ -285,18 +306,16 @@ class Rules:
 
 
 PLAIN = Rules(
-    gelu=F.gelu,
+    glu=glu,
     tanh=torch.tanh,
-    multiply=torch.mul,
     attend=attend,
     normalise=layer_norm,
     conserves=False,
     described={"all steps": "ordinary gradient"},
 )
 ATTN_LRP = Rules(
-    gelu=gelu_identity,
+    glu=glu_identity_uniform,
     tanh=tanh_identity,
-    multiply=product_uniform,
     attend=attend_attnlrp,
     normalise=layer_norm_constant_sigma,
     conserves=True,

@@ -21,7 +21,7 @@ from gexplain.models.rules import (
     CP_LRP,
     PLAIN,
     attend_attnlrp,
-    gelu_identity,
+    glu_identity_uniform,
     layer_norm_constant_sigma,
     tanh_identity,
 )
@@ -176,16 +176,13 @@ def test_plain_gradients_keep_no_ledger():
 
 def test_value_gets_half_and_query_and_key_get_equal_sums_per_head():
     generator = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(1, 3, 9, 5, dtype=torch.float64, generator=generator) for _ in range(3))
+    qkv = torch.randn(1, 9, 3 * 3 * 5, dtype=torch.float64, generator=generator, requires_grad=True)
     bias = -torch.rand(1, 3, 9, 9, dtype=torch.float64, generator=generator)
-    inputs = [tensor.requires_grad_(True) for tensor in (query, key, value)]
-    output = attend_attnlrp(*inputs, bias, None)
+    output = attend_attnlrp(qkv, 3, bias, None)
     gradient = torch.randn(output.shape, dtype=torch.float64, generator=generator)
-    r_query, r_key, r_value = (
-        (x * g).sum((0, 2, 3)).detach()
-        for x, g in zip(inputs, torch.autograd.grad(output, inputs, gradient), strict=True)
-    )
-    np.testing.assert_allclose(r_value, (output * gradient).sum((0, 2, 3)).detach() / 2, atol=1e-12)
+    (qkv_gradient,) = torch.autograd.grad(output, qkv, gradient)
+    r_query, r_key, r_value = (qkv * qkv_gradient).view(9, 3, 3, 5).sum((0, 3)).detach()
+    np.testing.assert_allclose(r_value, (output * gradient).view(9, 3, 5).sum((0, 2)).detach() / 2, atol=1e-12)
     np.testing.assert_allclose(r_query, r_key, atol=1e-12)
 
 
@@ -255,10 +252,12 @@ def gradient_at(function, values: list[float]) -> np.ndarray:
     return x.grad.numpy()
 
 
-def test_gelu_passes_relevance_unchanged_over_its_whole_range():
-    values = [-9.0, -3.0, -1e-10, 0.0, 1e-10, 0.7, 9.0]
-    relevance = np.array(values) * gradient_at(gelu_identity, values)
-    np.testing.assert_allclose(relevance, [gelu(value) for value in values], rtol=1e-12)
+def test_gate_and_up_get_half_of_the_relevance_each_over_gelus_whole_range():
+    gates = [-9.0, -3.0, -1e-10, 0.0, 1e-10, 0.7, 9.0]
+    values = np.array([*gates, *[1.7] * len(gates)])
+    relevance = values * gradient_at(glu_identity_uniform, values.tolist())
+    half = [gelu(gate) * 1.7 / 2 for gate in gates]
+    np.testing.assert_allclose(relevance, [*half, *half], rtol=1e-12)
 
 
 def test_tanh_passes_relevance_unchanged_and_its_factor_at_zero_is_one():

@@ -73,8 +73,19 @@ def test_a_summit_outside_its_region_is_counted_and_dropped() -> None:
 
 @pytest.mark.parametrize(
     "skipped",
-    ["# comment\n", "#chrom\tstart\tend\n", "track name=x\n", "track\n", "browser position chr1:1-2\n", "\n", " \t\n"]
-    + ["chrom\tstart\tend\n", "chrom\tchromStart\tchromEnd\tname\n", "Chromosome\tStart\tEnd\n", "\r\n"],
+    [
+        "# comment\n",
+        "#chrom\tstart\tend\n",
+        "track name=x\n",
+        "track\n",
+        "browser position chr1:1-2\n",
+        "\n",
+        "chrom\tstart\tend\n",
+        "chrom\tchromStart\tchromEnd\tname\n",
+        "Chromosome\tStart\tEnd\n",
+        "\r\n",
+        " \t\n",
+    ],
 )
 def test_what_is_no_region_is_passed_over(skipped: str) -> None:
     assert [(r.line, r.interval.start) for r in read(skipped + "chr1\t1\t2\n")] == [(2, 1)]
