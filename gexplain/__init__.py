@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gexplain.attribution.explainers import Explanation, explain
-    from gexplain.errors import BedError, GexplainError, InputError, ModelError, RunError, UsageError
+    from gexplain.errors import (
+        BedError,
+        GexplainError,
+        InputError,
+        ModelError,
+        RunError,
+        SkippedRegionsError,
+        UsageError,
+    )
     from gexplain.genome.fasta import Genome
     from gexplain.genome.intervals import Interval
     from gexplain.inputs import ScoreSettings
@@ -33,6 +41,7 @@ _HOME = {
     "Run": "runs",
     "RunError": "errors",
     "ScoreSettings": "inputs",
+    "SkippedRegionsError": "errors",
     "UsageError": "errors",
     "explain": "attribution.explainers",
     "load_model": "models.model",
@@ -51,6 +60,7 @@ __all__ = [
     "Run",
     "RunError",
     "ScoreSettings",
+    "SkippedRegionsError",
     "UsageError",
     "explain",
     "load_model",

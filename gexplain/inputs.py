@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, Union
 
 import numpy as np
 
-from gexplain.errors import SkippedRegionsError, count
+from gexplain.errors import SkippedRegionsError, UsageError, count
 from gexplain.genome.bed import BedReader, Region
 from gexplain.genome.blacklist import blacklisted
 from gexplain.genome.chromosomes import match_chroms, no_shared_chroms_error, read_chrom_alias, select_chroms
@@ -30,6 +30,19 @@ if TYPE_CHECKING:
     import pyranges as pr
 
 Format = Literal["bigwig", "bedgraph", "npz"]
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "explain": ("logit", "margin"),
+    "method": ("attnlrp", "cplrp", "gradient-x-input"),
+    "projection": ("uniform", "copy"),
+    "strand": ("both", "forward", "reverse", "region"),
+    "weight": ("none", "probability"),
+    "formats": ("bigwig", "bedgraph", "npz"),
+    "on_bad_line": ("stop", "skip"),
+    "dtype": ("float32", "bfloat16", "float64"),
+}
+"""What each option of `ScoreSettings` may be; known here so that a wrong one is told before torch is loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,19 @@ class ScoreSettings:
     dtype: str = "float32"
     resume: bool = True
     force: bool = False
+
+    def __post_init__(self) -> None:
+        for option, known in CHOICES.items():
+            value = getattr(self, option)
+            given = value if option == "formats" else (value,)
+            if not given or not set(given) <= set(known):
+                raise UsageError(f"{option} {value!r}; expected {', '.join(known)}")
+        for option in ("window", "stride", "shifts", "batch_size"):
+            number = getattr(self, option)
+            if number is not None and number < 1:
+                raise UsageError(f"{option} {number}; expected at least 1")
+        if self.strict and self.on_bad_line == "skip":
+            raise UsageError("strict refuses what skipping bad lines would skip", hint="give one of the two")
 
 
 RegionSource: TypeAlias = Union[

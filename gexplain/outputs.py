@@ -50,6 +50,9 @@ FORMATS: dict[str, tuple[str, Callable[[Path, Mapping[str, int]], TrackWriter]]]
 
 _STRAND_SUFFIX: dict[Strand, str] = {".": "", "+": ".plus", "-": ".minus"}
 
+# The columns of regions.tsv that hold text; all others hold numbers, or "." where there is none.
+TEXT_COLUMNS = ("#chrom", "name", "strand", "status", "reason", "predicted")
+
 # Bases of a region looked at together, for regions.tsv and its counts.
 _PIECE = 1 << 20
 

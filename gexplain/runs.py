@@ -9,15 +9,18 @@ when it is whole, the manifest last. So a directory with a manifest.json is a fi
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
 import shutil
 import tempfile
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,13 +29,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 from gexplain.arrays import FloatArray
 from gexplain.attribution.explainers import METHODS, TokenExplainer
 from gexplain.attribution.target import Target, parse_target
-from gexplain.errors import InputError, RunError, UsageError, count
+from gexplain.errors import InputError, RunError, SkippedRegionsError, UsageError, count
 from gexplain.genome.bedgraph import BedGraphWriter
 from gexplain.genome.bigwig import read_bigwig
 from gexplain.genome.intervals import Interval
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
 from gexplain.models.model import Model, load_model
-from gexplain.outputs import FORMATS, RegionTable, TrackName, name_tracks, write_statistics, write_tracks
+from gexplain.outputs import (
+    FORMATS,
+    TEXT_COLUMNS,
+    RegionTable,
+    TrackName,
+    name_tracks,
+    write_statistics,
+    write_tracks,
+)
 from gexplain.pipeline import WindowResult, read_windows, tracks_of
 from gexplain.plan import REASONS, Status
 from gexplain.report.igv import write_igv_session
@@ -48,23 +59,22 @@ Progress = Callable[[int, int], None]
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished"
 STORE = "windows.sqlite"
+LOCK = "lock"
 _OUTPUTS = ("tracks", "regions.tsv", "stats.tsv", "igv_session.xml")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Run:
     """A finished run: its directory, its manifest, and its tracks by name."""
 
     path: Path
     manifest: Mapping[str, Any]
-    _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     @property
     def tracks(self) -> dict[str, Path]:
-        """The bigWig of each track, by the track's name."""
-        return {
-            name: path for name in self.manifest["tracks"] if (path := self.path / "tracks" / f"{name}.bw").exists()
-        }
+        """The file of each track, by the track's name: the bigWig if there is one, else the run's first format."""
+        suffixes = [FORMATS[one][0] for one in sorted(self.manifest["settings"]["formats"], key=list(FORMATS).index)]
+        return {name: self.path / "tracks" / f"{name}{suffixes[0]}" for name in self.manifest["tracks"]}
 
     @property
     def warnings(self) -> list[str]:
@@ -72,16 +82,29 @@ class Run:
         return list(self.manifest["warnings"])
 
     def values(self, track: str, interval: Interval) -> FloatArray:
-        """A track's values (n,) over an interval; NaN where nothing was scored."""
+        """A track's values (n,) over an interval; NaN where nothing was scored. UsageError without bigWigs."""
+        if "bigwig" not in self.manifest["settings"]["formats"]:
+            raise UsageError(f"{self.path} has no bigWigs to read values from", hint='score with formats=("bigwig",)')
         return read_bigwig(self.tracks[track], interval.chrom, interval.start, interval.end)
 
     def regions(self) -> pd.DataFrame:
         """regions.tsv as a data frame, one row an input region."""
         import pandas as pd
 
-        return pd.read_csv(self.path / "regions.tsv", sep="\t", na_values=".", dtype={"name": str}).rename(
-            columns={"#chrom": "chrom"}
+        path = self.path / "regions.tsv"
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+            columns = file.readline().rstrip("\n").split("\t")
+        # "." is a missing number, but a name like any other in a column of text, and so are NA and nan.
+        frame = pd.read_csv(
+            path,
+            sep="\t",
+            na_values={column: ["."] for column in columns if column not in TEXT_COLUMNS},
+            keep_default_na=False,
+            dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
+            dtype_backend="numpy_nullable",
+            encoding_errors="surrogateescape",
         )
+        return frame.rename(columns={"#chrom": "chrom"})
 
 
 def score(
@@ -116,25 +139,38 @@ def score_inputs(
     progress: Progress | None = None,
 ) -> Run:
     """`score`, of inputs that are open already."""
-    temporary = None if output is not None else tempfile.TemporaryDirectory(prefix="gexplain-")
-    out = Path(temporary.name if temporary is not None else output)  # type: ignore[arg-type]
+    if output is None:
+        temporary = Path(tempfile.mkdtemp(prefix="gexplain-"))
+        try:
+            run = score_inputs(inputs, model, output=temporary, settings=settings, progress=progress)
+        except BaseException:
+            shutil.rmtree(temporary)
+            raise
+        # Not TemporaryDirectory, which warns where its owner is merely let go.
+        weakref.finalize(run, shutil.rmtree, temporary, ignore_errors=True)
+        return run
+    out = Path(output)
     _check_directory(out, settings)
     scoring = Scoring.prepare(inputs, model, settings)
-    finished = _finished_run(out, scoring, settings)
-    if finished is not None:
-        return finished
-    work = _work_directory(out, settings)
-    started = time.monotonic()
-    with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
-        scoring.fill(store, progress)
-        computed = time.monotonic()
-        manifest = scoring.write(store, work)
-    manifest["seconds"] = {
-        "windows": round(computed - started, 3),
-        "outputs": round(time.monotonic() - computed, 3),
-    }
-    _publish(work, out, manifest)
-    return Run(out, manifest, temporary)
+    with _locked(out) as work:
+        if settings.force:
+            (out / MANIFEST).unlink(missing_ok=True)  # from now on the old run is no finished run
+        if settings.force or not settings.resume:
+            _empty(work)
+        finished = _finished_run(out, scoring)
+        if finished is not None:
+            return finished
+        started = time.monotonic()
+        with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
+            scoring.fill(store, progress)
+            computed = time.monotonic()
+            manifest = scoring.write(store, work)
+        manifest["seconds"] = {
+            "windows": round(computed - started, 3),
+            "outputs": round(time.monotonic() - computed, 3),
+        }
+        _publish(work, out, manifest)
+    return Run(out, manifest)
 
 
 def stream_bedgraph(
@@ -176,19 +212,17 @@ class Scoring:
     @classmethod
     def prepare(cls, inputs: Inputs, model: Model | str | os.PathLike[str], settings: ScoreSettings) -> Scoring:
         """The run, with the model loaded if it is not yet."""
-        for one in settings.formats:
-            if one not in FORMATS:
-                raise UsageError(f"no format {one!r}", hint=f"one of {', '.join(FORMATS)}")
         if not isinstance(model, Model):
             model = load_model(model, device=settings.device, dtype=settings.dtype)
-        window = settings.window or model.window or DEFAULT_WINDOW
+        window = settings.window if settings.window is not None else model.window or DEFAULT_WINDOW
+        stride = settings.stride if settings.stride is not None else max(1, window // 2)
         target = parse_target(settings.target, model.labels, settings.explain)
         return cls(
             inputs=inputs,
             model=model,
             settings=settings,
             target=target,
-            tiling=Tiling(window, settings.stride or max(1, window // 2), settings.shifts),
+            tiling=Tiling(window, stride, settings.shifts),
             explainer=TokenExplainer(model, settings.method, settings.projection, settings.batch_size),
             names=name_tracks(target, inputs.plan.strands(), by_strand=settings.strand == "region"),
         )
@@ -248,6 +282,12 @@ class Scoring:
         statistics = write_tracks(work / "tracks", self.names, self.settings.formats, plan.chroms, tracks)
         table = RegionTable(plan, store, inputs.genome, self.model, self.target, self.tiling, self.settings.weight)
         statuses = table.write(work / "regions.tsv")
+        if self.settings.strict and statuses[Status.ONLY_N]:
+            raise SkippedRegionsError(
+                f"{inputs.source}: --strict, and {count(statuses[Status.ONLY_N], 'region')} cannot be scored",
+                detail=f"{statuses[Status.ONLY_N]:,} {REASONS[Status.ONLY_N]}",
+                hint="remove them; without --strict they are skipped, with a reason each in regions.tsv",
+            )
         write_statistics(work / "stats.tsv", statistics)
         return self._manifest(store, statuses, {name: one.n_bases for name, one in statistics.items()})
 
@@ -312,10 +352,10 @@ def _check_directory(out: Path, settings: ScoreSettings) -> None:
         )
 
 
-def _finished_run(out: Path, scoring: Scoring, settings: ScoreSettings) -> Run | None:
+def _finished_run(out: Path, scoring: Scoring) -> Run | None:
     """The run that is already there, if it is finished and the same; RunError if it is another."""
     path = out / MANIFEST
-    if settings.force or not path.exists():
+    if not path.exists():
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -332,18 +372,34 @@ def _finished_run(out: Path, scoring: Scoring, settings: ScoreSettings) -> Run |
     return Run(out, manifest)
 
 
-def _work_directory(out: Path, settings: ScoreSettings) -> Path:
-    """OUT/.unfinished, empty if the run is to start over."""
+@contextmanager
+def _locked(out: Path) -> Iterator[Path]:
+    """OUT/.unfinished, for this process alone; it goes with the block if nothing is left in it to resume."""
     work = out / UNFINISHED
     try:
-        if settings.force or not settings.resume:
-            shutil.rmtree(work, ignore_errors=True)
-        if settings.force:
-            (out / MANIFEST).unlink(missing_ok=True)  # from now on the old run is no finished run
         work.mkdir(parents=True, exist_ok=True)
+        lock = (work / LOCK).open("w")
     except OSError as error:
         raise RunError(f"{out}: cannot be written: {error.strerror}", hint="give another -o") from error
-    return work
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"{out}: another run is writing here", hint="wait for it, or give another -o") from error
+        try:
+            yield work
+        finally:
+            if work.exists() and [path.name for path in work.iterdir()] == [LOCK]:
+                shutil.rmtree(work)
+
+
+def _empty(work: Path) -> None:
+    """Remove what an interrupted run left, but the lock."""
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:

@@ -16,7 +16,8 @@ _BITS = 18
 class TrackStatistics:
     """Bases, sum, extremes and quantiles of the values added; NaN is no value.
 
-    Quantiles are those of the sorted values at rank ceil(q n), rounded by at most 0.2 % of their size.
+    Quantiles are those of the sorted values at rank ceil(q n), rounded towards 0 by at most 0.2 % of their size
+    (small whole numbers, such as coverage, are exact).
     """
 
     def __init__(self) -> None:
@@ -42,8 +43,8 @@ class TrackStatistics:
         if not self.n_bases:
             return np.full(len(QUANTILES), np.nan)
         ranks = np.ceil(np.array(QUANTILES) * self.n_bases).clip(1)
-        centres = _centres(np.searchsorted(np.cumsum(self._counts), ranks))
-        return np.clip(centres, self.min, self.max)
+        values = _values(np.searchsorted(np.cumsum(self._counts), ranks))
+        return np.clip(values, self.min, self.max)
 
 
 def _bins(values: FloatArray) -> IntArray:
@@ -53,9 +54,8 @@ def _bins(values: FloatArray) -> IntArray:
     return (ordered >> np.uint32(32 - _BITS)).astype(np.int64)
 
 
-def _centres(bins: IntArray) -> FloatArray:
-    ordered = (bins.astype(np.uint32) << np.uint32(32 - _BITS)) | np.uint32(1 << (31 - _BITS))
-    bits = np.where(ordered >> 31, ordered & np.uint32((1 << 31) - 1), ~ordered)
-    values = bits.astype(np.uint32).view(np.float32).astype(np.float64)
-    values[np.abs(values) < np.finfo(np.float32).tiny] = 0.0  # the bins around 0 hold 0 itself
-    return values
+def _values(bins: IntArray) -> FloatArray:
+    """The value of each bin that is nearest to 0."""
+    ordered = bins.astype(np.uint32) << np.uint32(32 - _BITS)
+    bits = np.where(ordered >> 31, ordered & np.uint32((1 << 31) - 1), ~(ordered | np.uint32((1 << 32 - _BITS) - 1)))
+    return bits.astype(np.uint32).view(np.float32).astype(np.float64)

@@ -1,7 +1,7 @@
 """The store of window results: what makes a run resumable, in one SQLite file.
 
-SQLite because it already is what a resumable run needs: a commit is whole or absent after a kill or a power cut,
-a second run in the same folder is locked out, and windows come back in genome order from an index. Results are
+SQLite because it already is what a resumable run needs: a commit is whole or absent after a kill or a power cut, and
+windows come back in genome order from an index. Results are
 kept as computed, before blending, so that tracks do not depend on where a run was interrupted.
 """
 
@@ -37,7 +37,7 @@ create table if not exists scored (place integer primary key, logits blob, relev
 
 
 class WindowStore:
-    """Window results on disk, by place; open for one process at a time (a context manager).
+    """Window results on disk, by place (a context manager); the directory's lock keeps other processes out.
 
     chroms: name to length, in the order of the FASTA. settings: what the results depend on; a store that was
     made with others refuses to open with RunError.
@@ -50,10 +50,7 @@ class WindowStore:
         self._widths = [tiling.width(length) for length in chroms.values()]
         self._last_commit = time.monotonic()
         try:
-            self._db = sqlite3.connect(path, timeout=0.5)
-            self._db.execute("pragma locking_mode = exclusive")
-            self._db.execute("begin exclusive")
-            self._db.commit()
+            self._db = sqlite3.connect(path)
             self._db.executescript(_SCHEMA)
             self._check_settings(settings)
         except sqlite3.OperationalError as error:
@@ -158,17 +155,12 @@ class WindowStore:
         elif held != wanted:
             self._db.close()
             raise RunError(
-                f"{self.path.parent}: an interrupted run with other settings is here",
+                f"{self.path.parent.parent}: an interrupted run with other settings is here",
                 detail=describe_difference(held, wanted),
                 hint="give another -o, or --force to discard that run",
             )
 
     def _error(self, error: sqlite3.OperationalError) -> RunError:
-        if "locked" in str(error):
-            return RunError(
-                f"{self.path.parent}: another run is writing here",
-                hint="wait for it, or give another -o",
-            )
         return RunError(
             f"{self.path}: cannot be written: {error}",
             hint="make room on the disk, then run the same command again: it resumes",

@@ -14,6 +14,7 @@ import click
 
 import gexplain
 from gexplain.errors import GexplainError, UsageError
+from gexplain_cli.exits import INTERRUPTED, READER_GONE
 
 # Name to (module, one line of help); a module is imported when its command is called, torch with it.
 COMMANDS = {
@@ -21,7 +22,9 @@ COMMANDS = {
     "model": ("gexplain_cli.model", "What a checkpoint is, and whether it works."),
 }
 
-INTERRUPTED, READER_GONE = 130, 141
+
+class ReaderGoneError(Exception):
+    """The reader of standard output closed it."""
 
 
 class _Commands(click.Group):
@@ -35,6 +38,12 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would exit with 1
+            raise ReaderGoneError from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -70,7 +79,7 @@ def _run() -> int:
         return _tell(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _tell("interrupted", INTERRUPTED)
-    except BrokenPipeError:
+    except (ReaderGoneError, BrokenPipeError):
         # What is still buffered has nowhere to go; without this, Python complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE

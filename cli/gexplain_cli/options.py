@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from gexplain.errors import UsageError
+from gexplain.inputs import CHOICES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,7 +41,7 @@ def region_options(command: Command) -> Command:
             ),
             click.option(
                 "--on-bad-line",
-                type=click.Choice(["stop", "skip"]),
+                type=click.Choice(CHOICES["on_bad_line"]),
                 default="stop",
                 show_default=True,
                 help="What a malformed BED line does.",
@@ -59,7 +60,7 @@ def compute_options(command: Command) -> Command:
             device_option,
             click.option(
                 "--dtype",
-                type=click.Choice(["float32", "bfloat16", "float64"]),
+                type=click.Choice(CHOICES["dtype"]),
                 default="float32",
                 show_default=True,
                 help="Precision of the model's matrix products.",

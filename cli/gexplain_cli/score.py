@@ -10,11 +10,17 @@ from typing import Any
 
 import click
 
-from gexplain.inputs import ScoreSettings, open_inputs
+from gexplain.errors import GexplainError, count
+from gexplain.inputs import CHOICES, ScoreSettings, open_inputs
+from gexplain_cli.exits import INTERRUPTED
 from gexplain_cli.options import compute_options, region_options, split_paths
 from gexplain_cli.progress import show_progress
 
-METHODS = ("attnlrp", "cplrp", "gradient-x-input")
+
+class InterruptedRunError(GexplainError):
+    """Ctrl-C in a run that can be resumed."""
+
+    exit_code = INTERRUPTED
 
 
 @click.command(name="score", short_help="Relevance tracks of regions of a genome.")
@@ -34,22 +40,24 @@ METHODS = ("attnlrp", "cplrp", "gradient-x-input")
 )
 @click.option(
     "--explain",
-    type=click.Choice(["logit", "margin"]),
+    type=click.Choice(CHOICES["explain"]),
     default="logit",
     show_default=True,
     help="The target's logit, or its margin over the mean of the others.",
 )
-@click.option("--method", type=click.Choice(METHODS), default="attnlrp", show_default=True, help="How to explain.")
+@click.option(
+    "--method", type=click.Choice(CHOICES["method"]), default="attnlrp", show_default=True, help="How to explain."
+)
 @click.option(
     "--projection",
-    type=click.Choice(["uniform", "copy"]),
+    type=click.Choice(CHOICES["projection"]),
     default="uniform",
     show_default=True,
     help="A token's relevance is shared by its bases, or given to each.",
 )
 @click.option(
     "--strand",
-    type=click.Choice(["both", "forward", "reverse", "region"]),
+    type=click.Choice(CHOICES["strand"]),
     default="both",
     show_default=True,
     help="Strands to read: both averaged, one, or each region's own (a track per strand).",
@@ -76,7 +84,7 @@ METHODS = ("attnlrp", "cplrp", "gradient-x-input")
 )
 @click.option(
     "--weight",
-    type=click.Choice(["none", "probability"]),
+    type=click.Choice(CHOICES["weight"]),
     default="none",
     show_default=True,
     help="Scale each window's relevance by the target's predicted probability.",
@@ -138,8 +146,7 @@ def command(
                 run = runs.score_inputs(inputs, loaded, output=output, settings=settings, progress=progress)
             except KeyboardInterrupt:
                 again = shlex.join(["gexplain", *sys.argv[1:]])
-                click.echo(f"gexplain: interrupted; to go on: {again}", err=True)
-                raise
+                raise InterruptedRunError("interrupted", hint=f"to go on, the same again: {again}") from None
     for warning in run.warnings[told:]:
         click.echo(f"gexplain: warning: {warning}", err=True)
     if not quiet:
@@ -150,7 +157,7 @@ def _summary(path: Path, manifest: Mapping[str, Any]) -> str:
     regions, windows = manifest["regions"], manifest["windows"]
     tracks = [name for name, track in manifest["tracks"].items() if track["kind"] == "relevance"]
     lines = [
-        f"{regions['scored']:,} of {regions['lines']:,} regions scored, in {windows['read']:,} windows",
+        f"{regions['scored']:,} of {count(regions['lines'], 'region')} scored, in {count(windows['read'], 'window')}",
         f"tracks of relevance: {', '.join(tracks)}",
         f"open {path / 'igv_session.xml'} in IGV; every region is a line of {path / 'regions.tsv'}",
     ]

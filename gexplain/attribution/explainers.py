@@ -94,7 +94,7 @@ class TokenExplainer:
         """
         strands = _READ[strand]
         rows = [orient(sequence, one) for sequence in sequences for one in strands]
-        tokens = self.model.tokenizer.encode(rows)
+        tokens = self.model.tokens(rows)
         lengths = np.array([len(one.ids) for one in tokens]).reshape(-1, len(strands)).max(1)
         readings: dict[int, Reading] = {}
         for batch in batches_of_like_length(lengths, max(1, self.batch_size // len(strands))):

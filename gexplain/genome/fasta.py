@@ -113,11 +113,6 @@ class Genome:
         return file
 
 
-def count_ambiguous(sequence: str) -> int:
-    """Letters of an upper-case sequence that are none of A, C, G and T."""
-    return len(sequence) - sum(map(sequence.count, "ACGT"))
-
-
 # ---- What kind of file it is ----
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gexplain.arrays import FloatArray, IntArray
-from gexplain.errors import ModelError, UsageError
+from gexplain.errors import InputError, ModelError, UsageError
 from gexplain.genome.sequence import reverse_complement
 from gexplain.models.checkpoint import Checkpoint, Head, load_checkpoint
 from gexplain.models.dnabert2 import DnaBert2
@@ -45,7 +45,7 @@ class Model:
 
     def predict(self, sequences: Sequence[str], *, batch_size: int = DEFAULT_BATCH_SIZE) -> FloatArray:
         """Logits of each sequence, read as it is given (one strand): (B, n_targets)."""
-        tokens = self.tokenizer.encode(sequences)
+        tokens = self.tokens(sequences)
         logits = np.empty((len(sequences), len(self.labels)), dtype=self.result_dtype)
         for batch in batches_of_like_length([len(one.ids) for one in tokens], batch_size):
             ids_BT, mask_BT = self.pad([tokens[index] for index in batch])
@@ -62,6 +62,17 @@ class Model:
         elif self.head == "multi_label":
             values = 1 / (1 + np.exp(-logits))
         return values
+
+    def tokens(self, sequences: Sequence[str]) -> list[Tokens]:
+        """Token ids and spans of each sequence. InputError for lower case, which the model would not read as DNA."""
+        for index, sequence in enumerate(sequences):
+            if sequence != sequence.upper():
+                raise InputError(
+                    f"sequence {index} (from 0) holds lower-case letters, which the model reads as unknown",
+                    detail=sequence[:60],
+                    hint="soft-masked bases are bases: give sequence.upper()",
+                )
+        return self.tokenizer.encode(sequences)
 
     def pad(self, tokens: Sequence[Tokens]) -> tuple[Tensor, Tensor | None]:
         """Token ids (B, T) on the device, and the mask (B, T), or None where all have one length."""

@@ -85,7 +85,7 @@ class _Tap(Function):
         if factor.dim() == 1:  # a constant that all tokens share
             amount = (grad @ factor.to(grad.dtype)).view(n_rows, -1)
         else:
-            amount = (grad.reshape(n_rows, 1, -1) @ factor.reshape(n_rows, -1, 1)).view(n_rows, 1)
+            amount = torch.linalg.vecdot(grad, factor).view(n_rows, -1)
         ctx.ledger.book(ctx.name, ctx.sign * amount.sum(1, dtype=torch.float64))
         return grad, None, None, None, None
 

@@ -181,6 +181,11 @@ def test_wrong_options_are_told(model, wrong):
         gexplain.explain(model, SEQUENCES, 1, **wrong)
 
 
+def test_lower_case_is_refused_and_not_read_as_unknown(model):
+    with pytest.raises(gexplain.InputError, match="sequence 1"):
+        gexplain.explain(model, ["ACGT", "ACGtacgt"], 1)
+
+
 def test_explain_takes_one_target(model):
     with pytest.raises(UsageError, match="one target"):
         gexplain.explain(model, SEQUENCES, "all")

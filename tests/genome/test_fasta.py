@@ -16,7 +16,7 @@ import pytest
 from paths import SHARED, needs_shared
 
 from gexplain.errors import InputError
-from gexplain.genome.fasta import Genome, count_ambiguous
+from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval
 
 FASTA = b">chrII second\nACGTACGTAC\nGTacgtnnNN\nAC\n>chrI\nRYKMSWBDHV\nuU\n"
@@ -83,10 +83,6 @@ def test_fetch_outside_a_chromosome_is_an_error(path: Path, chrom: str, start: i
 def test_the_hash_is_that_of_the_file_on_disk(bgzf_path: Path) -> None:
     with Genome(bgzf_path) as genome:
         assert genome.sha256() == hashlib.sha256(bgzf_path.read_bytes()).hexdigest()
-
-
-def test_letters_other_than_acgt_are_counted() -> None:
-    assert count_ambiguous("ACGTNNRYU") == 5
 
 
 def test_crlf_and_a_missing_last_line_end_are_read(tmp_path: Path) -> None:

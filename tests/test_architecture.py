@@ -1,0 +1,120 @@
+"""The architecture, held by machine: which way imports go, what importing costs, what is public."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gexplain
+
+ROOT = Path(gexplain.__file__).parent
+
+# Each may import those before it. What shares a line may import one another only within a folder.
+LAYERS = [
+    {"errors", "arrays"},
+    {"genome"},
+    {"windows", "tokens", "aggregation", "statistics"},
+    {"projection", "models"},
+    {"attribution"},
+    {"plan"},
+    {"inputs"},
+    {"pipeline"},
+    {"store"},
+    {"outputs"},
+    {"report"},
+    {"runs"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def home(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """First parts, below gexplain, of what a module imports; type-checking imports count too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("gexplain."):
+            found.add(node.module.split(".")[1])
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("gexplain.")}
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    here = home(path)
+    for there in imported(path) - {here}:
+        assert RANK[there] < RANK[here], f"{here} imports {there}"
+
+
+def test_every_module_has_its_layer():
+    assert {home(path) for path in modules()} <= set(RANK)
+
+
+@pytest.mark.parametrize("layer", ["genome", "windows.py", "aggregation.py", "plan.py", "inputs.py", "projection.py"])
+def test_torch_stops_at_attribution(layer):
+    path = ROOT / layer
+    for module in path.rglob("*.py") if path.is_dir() else [path]:
+        assert "import torch" not in module.read_text(encoding="utf-8"), module
+
+
+def in_a_fresh_process(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "import gexplain",
+        "import gexplain; gexplain.ScoreSettings, gexplain.InputError",
+        "from gexplain_cli.main import cli; cli.main(['--help'], standalone_mode=False)",
+        "from gexplain_cli.main import cli; cli.main(['score', '--help'], standalone_mode=False)",
+    ],
+)
+def test_neither_torch_nor_transformers_is_loaded_before_a_model_is(action):
+    heavy = in_a_fresh_process(
+        f"{action}\nimport sys; print('heavy', {{'torch', 'transformers', 'pandas'}} & {{*sys.modules}})"
+    )
+    assert heavy.splitlines()[-1] == "heavy set()"
+
+
+def test_public_names_are_sorted_and_exist():
+    assert gexplain.__all__ == sorted(gexplain.__all__)
+    for name in gexplain.__all__:
+        assert getattr(gexplain, name).__name__ == name
+
+
+def test_public_names_are_these():
+    assert gexplain.__all__ == [
+        "BedError",
+        "Explanation",
+        "Genome",
+        "GexplainError",
+        "InputError",
+        "Interval",
+        "Model",
+        "ModelError",
+        "Run",
+        "RunError",
+        "ScoreSettings",
+        "SkippedRegionsError",
+        "UsageError",
+        "explain",
+        "load_model",
+        "score",
+    ]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'magic'"):
+        gexplain.magic  # noqa: B018

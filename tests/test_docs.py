@@ -1,0 +1,188 @@
+"""The documentation says what the code does: it builds, its links lead somewhere, its examples run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+from gexplain_cli.main import COMMANDS, cli
+
+import gexplain
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+QUICKSTART = ROOT / "docs/quickstart.md"
+API = ROOT / "docs/python-api.md"
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The fenced blocks of these languages on a page, in order."""
+    fence = re.compile(rf"^```(?:{'|'.join(languages)})\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return fence.findall(page.read_text(encoding="utf-8"))
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def console(page: Path) -> list[tuple[str, str]]:
+    """(command, output) of the console blocks, in which a command follows a $."""
+    found = []
+    for block in blocks(page, "console"):
+        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = entry.partition("\n")
+            found.append((command, output))
+    return found
+
+
+def gexplain_calls(page: Path) -> list[list[str]]:
+    """The arguments of every gexplain command in a page's shell blocks."""
+    scripts = [*(command for command, _ in console(page)), *blocks(page, "sh")]
+    calls = []
+    for line in "\n".join(scripts).replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&<>()")
+        lexer.whitespace_split = True
+        words = [*lexer, "|"]
+        while words:
+            end = next(index for index, word in enumerate(words) if set(word) <= set("|;&<>()"))
+            if words[:1] == ["gexplain"]:
+                calls.append(words[1:end])
+            words = words[end + 1 :]
+    return calls
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    """An empty folder with test_data in it, where examples may write; the current directory."""
+    (tmp_path / "test_data").symlink_to(ROOT / "test_data", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# ---- the site ----
+
+
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("mkdocs", "material")),
+    reason="needs mkdocs and its material theme",
+)
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site/changelog/index.html").read_text(encoding="utf-8").count("Unreleased")
+    assert not list((tmp_path / "site").rglob("*.py"))
+
+
+def test_the_command_line_reference_is_current():
+    spec = importlib.util.spec_from_file_location("make_cli_reference", ROOT / "docs/make_cli_reference.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.reference(), "run python docs/make_cli_reference.py"
+
+
+def test_the_reference_has_every_option():
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    options = [
+        option
+        for name in COMMANDS
+        for parameter in cli.get_command(click.Context(cli), name).params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    ]
+    assert [option for option in options if option not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_relative_links_lead_to_files(page):
+    targets = [target for target in re.findall(r"\]\(([^)#\s]+)", prose(page)) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_no_page_names_a_machine_s_own_path(page):
+    assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\S*", page.read_text(encoding="utf-8")) == []
+
+
+# ---- what the pages say of the code ----
+
+
+def test_the_documented_names_are_the_public_ones():
+    documented = re.findall(r"`gexplain\.([A-Za-z]\w*)`", API.read_text(encoding="utf-8"))
+    assert sorted(documented) == sorted(gexplain.__all__)
+
+
+def test_every_setting_of_score_is_documented():
+    from dataclasses import fields
+
+    text = API.read_text(encoding="utf-8")
+    assert [field.name for field in fields(gexplain.ScoreSettings) if f"`{field.name}`" not in text] == []
+
+
+def test_the_readme_opens_with_demo_and_test():
+    first = blocks(ROOT / "README.md", "sh")[0]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in ("demo", "test"):
+        assert f"make {target}" in first
+        assert f"\n{target}:" in makefile
+
+
+def test_the_changelog_names_the_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+# ---- the examples ----
+
+
+CALLS = [(named(page), call) for page in PAGES for call in gexplain_calls(page)]
+
+
+def test_the_shell_blocks_hold_commands():
+    assert len(CALLS) >= 10
+
+
+@pytest.mark.parametrize(("page", "call"), CALLS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(CALLS)])
+def test_documented_commands_parse(page, call):
+    name, *arguments = call
+    command = import_module(COMMANDS[name][0]).command
+    command.make_context(name, arguments)  # UsageError for an option that does not exist
+
+
+def test_the_quickstart_prints_what_it_shows(workplace):
+    # One thread: the model is tiny, and the machine may be busy.
+    environment = os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "OMP_NUM_THREADS": "1",
+        "LC_ALL": "C",
+    }
+    for command, shown in console(QUICKSTART):
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", f"({command}) 2>&1"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.returncode) == (shown, 0), command
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)
+def test_python_examples_run(page, workplace):
+    names: dict[str, object] = {}
+    for number, block in enumerate(blocks(page, "python"), 1):
+        exec(compile(block, f"{page.name}, block {number}", "exec"), names)

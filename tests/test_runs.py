@@ -1,0 +1,477 @@
+"""Runs: what a directory holds, and that no way of getting there changes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pytest
+from paths import SHARED, needs_shared
+
+import gexplain
+from gexplain.aggregation import taper
+from gexplain.attribution.explainers import TokenExplainer
+from gexplain.attribution.target import Target
+from gexplain.errors import RunError, SkippedRegionsError, UsageError
+from gexplain.genome.fasta import Genome
+from gexplain.genome.intervals import Interval
+from gexplain.store import WindowStore
+from gexplain.windows import Tiling
+
+WINDOW = 128
+
+
+@pytest.fixture(scope="module")
+def data(test_data):
+    return {"regions": test_data / "regions.bed", "genome": test_data / "genome.fa"}
+
+
+@pytest.fixture(scope="module")
+def box_model(test_data):
+    return gexplain.load_model(test_data / "tiny_checkpoint", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def run(data, box_model, tmp_path_factory):
+    """One finished run that many tests look at."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    settings = gexplain.ScoreSettings(target="promoter", formats=("bigwig", "bedgraph", "npz"))
+    return gexplain.score(**data, model=box_model, output=out, settings=settings)
+
+
+def score(data, model, output, **settings):
+    return gexplain.score(**data, model=model, output=output, settings=gexplain.ScoreSettings(**settings))
+
+
+def read_track(run, name: str) -> dict[str, np.ndarray]:
+    with pyBigWig.open(str(run.tracks[name])) as file:
+        return {chrom: np.array(file.values(chrom, 0, length)) for chrom, length in file.chroms().items()}
+
+
+def assert_same_tracks(run, other, atol: float = 1e-6) -> None:
+    assert run.tracks.keys() == other.tracks.keys()
+    for name in run.tracks:
+        mine, theirs = read_track(run, name), read_track(other, name)
+        for chrom, values in mine.items():
+            np.testing.assert_allclose(values, theirs[chrom], atol=atol, err_msg=f"{name} {chrom}")
+
+
+# -- what a run leaves ----------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_its_files_and_nothing_else(run):
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "igv_session.xml",
+        "manifest.json",
+        "regions.tsv",
+        "stats.tsv",
+        "tracks",
+    ]
+    stems = ["coverage", "promoter", "promoter.prediction"]
+    expected = [f"{stem}.{suffix}" for stem in stems for suffix in ("bw", "bedGraph", "npz")]
+    assert sorted(path.name for path in (run.path / "tracks").iterdir()) == sorted(expected)
+
+
+def test_bigwigs_have_the_fastas_chromosomes_in_its_order(run, data):
+    with Genome(data["genome"]) as genome, pyBigWig.open(str(run.tracks["promoter"])) as file:
+        assert list(file.chroms().items()) == list(genome.chroms.items())
+
+
+def test_a_track_is_the_blend_of_its_windows_explanations(run, data, box_model):
+    """From public pieces alone: tile the region, explain both strands, blend by the taper."""
+    region = Interval("chr1", 40_010, 40_900)
+    settings = gexplain.ScoreSettings(target="promoter")
+    alone = gexplain.score([region], data["genome"], box_model, settings=settings)
+    total, weight = np.zeros(2_000), np.zeros(2_000)
+    with Genome(data["genome"]) as genome:
+        for start in range(40_000, 40_833, 64):
+            sequence = genome.fetch("chr1", start, start + WINDOW)
+            (reading,) = TokenExplainer(box_model).read([sequence], Target((1,), ("promoter",)), ".")
+            here = slice(start - 39_500, start - 39_500 + WINDOW)
+            total[here] += taper(WINDOW) * reading.relevance[0]
+            weight[here] += taper(WINDOW)
+    expected = total[510:1400] / weight[510:1400]
+    np.testing.assert_allclose(alone.values("promoter", region), expected, atol=1e-6)
+
+
+def test_values_lie_only_where_windows_reach(run, data):
+    plan_tiling = Tiling(WINDOW, WINDOW // 2)
+    regions = run.regions()
+    with Genome(data["genome"]) as genome:
+        for chrom, values in read_track(run, "coverage").items():
+            expected, length = np.zeros(len(values)), genome.chroms[chrom]
+            width = plan_tiling.width(length)
+            of_chrom = regions[
+                (regions.chrom == chrom) & ~regions.reason.isin(["empty region", "past the chromosome's end"])
+            ]
+            pairs = of_chrom[["start", "end"]].to_numpy(np.int64)
+            for start in plan_tiling.starts(pairs, np.full(len(pairs), -1), length):
+                if set(genome.fetch(chrom, int(start), int(start) + width)) != {"N"}:
+                    expected[start : start + width] += 1
+            np.testing.assert_array_equal(np.nan_to_num(values), expected)
+            relevance = read_track(run, "promoter")[chrom]
+            np.testing.assert_array_equal(np.isnan(relevance), expected == 0)
+
+
+def test_formats_hold_the_same_values(run):
+    expected = read_track(run, "promoter")
+    lines = pd.read_csv(run.path / "tracks" / "promoter.bedGraph", sep="\t", names=["chrom", "start", "end", "value"])
+    archive = np.load(run.path / "tracks" / "promoter.npz")
+    offsets = np.append(0, np.cumsum(archive["width"]))
+    for chrom, values in expected.items():
+        text, arrays = np.full_like(values, np.nan), np.full_like(values, np.nan)
+        for line in lines[lines.chrom == chrom].itertuples():
+            text[line.start : line.end] = line.value
+        for run_of, start, low, high in zip(archive["chrom"], archive["start"], offsets, offsets[1:], strict=False):
+            if archive["chroms"][run_of] == chrom:
+                arrays[start : start + high - low] = archive["values"][low:high]
+        np.testing.assert_allclose(text, values, rtol=1e-6)
+        np.testing.assert_array_equal(arrays, values)
+
+
+def test_every_input_line_is_a_row_with_a_status(run, data):
+    rows = run.regions()
+    lines = [line.split("\t") for line in data["regions"].read_text().splitlines()]
+    assert rows[["chrom", "start", "end", "name"]].astype(str).to_numpy().tolist() == [line[:4] for line in lines]
+    reasons = dict(zip(rows.name, rows.reason, strict=True))
+    assert reasons["n_only"] == "no base but N"
+    assert reasons["empty"] == "empty region"
+    assert reasons["partly_past_the_end"] == "past the chromosome's end"
+    assert reasons["unknown_chrom"] == "chromosome not in the FASTA"
+    assert (rows.status == "scored").sum() == len(rows) - 5
+
+
+def test_names_of_regions_that_look_like_missing_values_stay(data, box_model):
+    regions = [Interval("chr1", 40_000, 40_100, name) for name in ("NA", "nan", ".")]
+    rows = gexplain.score(regions, data["genome"], box_model).regions()
+    assert rows.name.tolist() == ["NA", "nan", "."]
+
+
+def test_rows_agree_with_the_tracks(run):
+    rows = run.regions()
+    for row in rows[rows.status == "scored"].itertuples():
+        values = run.values("promoter", Interval(row.chrom, row.start, row.end))
+        assert np.nansum(values, dtype=float) == pytest.approx(row.relevance_promoter, rel=1e-5, abs=1e-5)
+        assert values[int(row.top_promoter) - row.start] == np.nanmax(values)
+        assert row.scored_bases == (~np.isnan(values)).sum()
+
+
+def test_shares_of_the_unexplained_are_told_per_region(run):
+    rows = run.regions()
+    one_window = rows[(rows.status == "scored") & (rows.windows == 1)]
+    assert len(one_window)
+    # For one window, what constants, attention and token types took can cancel but not fall short of the rest.
+    booked = one_window.constants_promoter + one_window.attention_promoter + one_window.token_type_promoter
+    assert (one_window.unexplained_promoter <= booked + 1e-4).all()
+
+
+def test_probabilities_of_a_row_sum_to_one(run):
+    rows = run.regions()
+    scored = rows[rows.status == "scored"]
+    columns = [f"probability_{label}" for label in ("background", "promoter", "enhancer")]
+    np.testing.assert_allclose(scored[columns].to_numpy(float).sum(1), 1, atol=1e-5)
+    assert (scored[[f"max_{label}" for label in ("background", "promoter")]].to_numpy() <= 1).all()
+
+
+def test_statistics_are_those_of_the_tracks(run):
+    stats = pd.read_csv(run.path / "stats.tsv", sep="\t").set_index("#track")
+    for name in run.tracks:
+        values = np.concatenate(list(read_track(run, name).values()))
+        values = values[~np.isnan(values)]
+        row = stats.loc[name]
+        assert row.bases == len(values)
+        assert row["sum"] == pytest.approx(values.sum(), rel=1e-4)
+        assert [row["min"], row["max"]] == pytest.approx([values.min(), values.max()], rel=1e-4)
+        assert row.p50 == pytest.approx(np.quantile(values, 0.5, method="inverted_cdf"), rel=5e-3, abs=1e-6)
+
+
+def test_the_manifest_says_what_was_run(run, data, box_model):
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    assert manifest["model"]["sha256"] == box_model.checkpoint.sha256
+    with Genome(data["genome"]) as genome:
+        assert manifest["genome"]["sha256"] == genome.sha256()
+    assert manifest["regions"]["lines"] == 129
+    assert sum(manifest["regions"]["skipped"].values()) == 5
+    assert manifest["settings"]["window"] == WINDOW
+    assert manifest["rules"]["softmax"] == "Taylor"
+    assert len(manifest["warnings"]) == 2
+
+
+# -- laws -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batch_size_does_not_matter(run, data, box_model, tmp_path, batch_size):
+    other = score(data, box_model, tmp_path, target="promoter", batch_size=batch_size)
+    for name in ("promoter", "promoter.prediction", "coverage"):
+        for chrom, values in read_track(run, name).items():
+            np.testing.assert_allclose(values, read_track(other, name)[chrom], atol=1e-5)
+
+
+def test_order_of_regions_does_not_matter(run, data, box_model, tmp_path):
+    lines = data["regions"].read_text().splitlines(keepends=True)
+    shuffled = tmp_path / "shuffled.bed"
+    shuffled.write_text("".join(np.random.default_rng(0).permutation(lines)))
+    other = score({**data, "regions": shuffled}, box_model, tmp_path / "out", target="promoter")
+    assert_same_tracks(dataclasses.replace(run), other)
+
+
+def test_a_base_does_not_depend_on_where_its_region_starts(data, box_model):
+    settings = gexplain.ScoreSettings(target="promoter")
+    both = [
+        gexplain.score([Interval("chr2", start, 6000)], data["genome"], box_model, settings=settings)
+        for start in (4000, 4333)
+    ]
+    inner = Interval("chr2", 4333 + WINDOW, 6000)
+    np.testing.assert_allclose(both[0].values("promoter", inner), both[1].values("promoter", inner), atol=1e-6)
+
+
+def test_strands_by_region_are_tracks_of_their_own(data, box_model, tmp_path):
+    region = [Interval("chr1", 40_000, 40_300, "a", "+"), Interval("chr1", 50_000, 50_300, "b", "-")]
+    by_region = gexplain.score(
+        region, data["genome"], box_model, settings=gexplain.ScoreSettings(target="promoter", strand="region")
+    )
+    assert sorted(by_region.tracks) == [
+        *("coverage.minus", "coverage.plus"),
+        *("promoter.minus", "promoter.plus", "promoter.prediction.minus", "promoter.prediction.plus"),
+    ]
+    for interval, mode, name in zip(region, ("forward", "reverse"), ("promoter.plus", "promoter.minus"), strict=True):
+        alone = gexplain.score(
+            [interval], data["genome"], box_model, settings=gexplain.ScoreSettings(target="promoter", strand=mode)
+        )
+        np.testing.assert_allclose(by_region.values(name, interval), alone.values("promoter", interval), atol=1e-6)
+
+
+def test_weight_scales_each_window_by_its_prediction(data, box_model):
+    region = [Interval("chr1", 40_000, 40_100)]  # one window
+    plain, weighted = (
+        gexplain.score(
+            region, data["genome"], box_model, settings=gexplain.ScoreSettings(target="promoter", weight=weight)
+        )
+        for weight in ("none", "probability")
+    )
+    probability = plain.values("promoter.prediction", region[0])
+    np.testing.assert_allclose(
+        weighted.values("promoter", region[0]), plain.values("promoter", region[0]) * probability, rtol=1e-5
+    )
+
+
+def test_shifts_are_counted_as_windows(data, box_model):
+    region = [Interval("chr1", 40_000, 40_100)]
+    shifted = gexplain.score(region, data["genome"], box_model, settings=gexplain.ScoreSettings(shifts=4))
+    assert shifted.values("coverage", region[0]).tolist() == [4] * 100
+
+
+def test_regions_of_every_kind_are_read(data, box_model, tmp_path):
+    frame = pd.DataFrame({"chrom": ["chr1"], "start": [40_000], "end": [40_300]})
+    import pyranges
+
+    forms = [
+        frame,
+        pyranges.PyRanges(frame.rename(columns={"chrom": "Chromosome", "start": "Start", "end": "End"})),
+        ["chr1:40,001-40,300"],
+        [Interval("chr1", 40_000, 40_300)],
+    ]
+    runs = [gexplain.score(form, data["genome"], box_model) for form in forms]
+    for other in runs[1:]:
+        assert_same_tracks(runs[0], other)
+
+
+# -- the directory --------------------------------------------------------------------------------------------
+
+
+def test_the_same_again_is_done_already(run, data, box_model, monkeypatch):
+    monkeypatch.setattr(WindowStore, "__init__", lambda *_, **__: pytest.fail("computed again"))
+    settings = gexplain.ScoreSettings(target="promoter", formats=("bigwig", "bedgraph", "npz"), batch_size=3)
+    again = gexplain.score(**data, model=box_model, output=run.path, settings=settings)
+    assert again.manifest["written"] == run.manifest["written"]
+
+
+def test_other_settings_in_the_same_folder_are_refused(data, box_model, tmp_path):
+    score(data, box_model, tmp_path, target="promoter")
+    with pytest.raises(RunError, match="method: attnlrp there, cplrp now"):
+        score(data, box_model, tmp_path, target="promoter", method="cplrp")
+
+
+def test_force_replaces_the_run_and_keeps_other_files(data, box_model, tmp_path):
+    score(data, box_model, tmp_path, target="promoter")
+    (tmp_path / "notes.txt").write_text("mine")
+    forced = score(data, box_model, tmp_path, target="enhancer", force=True)
+    assert sorted(forced.tracks) == ["coverage", "enhancer", "enhancer.prediction"]
+    assert not (tmp_path / "tracks" / "promoter.bw").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_second_run_in_the_same_folder_is_locked_out_and_harms_nothing(data, box_model, tmp_path, monkeypatch):
+    read, told = TokenExplainer.read, []
+
+    def second_run(self, *arguments):
+        if not told:
+            told.append("...")
+            for force in (False, True):
+                with pytest.raises(RunError, match="another run is writing here"):
+                    score(data, box_model, tmp_path, target="enhancer", force=force)
+        return read(self, *arguments)
+
+    monkeypatch.setattr(TokenExplainer, "read", second_run)
+    assert sorted(score(data, box_model, tmp_path, target="promoter").tracks)[1] == "promoter"
+    assert told
+
+
+def test_no_resume_starts_over_even_from_a_damaged_store(data, box_model, tmp_path):
+    (tmp_path / ".unfinished").mkdir()
+    (tmp_path / ".unfinished" / "windows.sqlite").write_bytes(b"damaged" * 1000)
+    with pytest.raises(RunError, match="--no-resume"):
+        score(data, box_model, tmp_path)
+    assert score(data, box_model, tmp_path, resume=False).manifest["regions"]["scored"] == 124
+
+
+def test_a_folder_of_other_files_is_refused(data, box_model, tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(RunError, match="holds no gexplain run"):
+        score(data, box_model, tmp_path)
+
+
+def test_without_output_the_run_lives_as_long_as_the_object(data, box_model):
+    held = gexplain.score([Interval("chr1", 40_000, 40_100)], data["genome"], box_model)
+    path = held.path
+    assert path.is_dir()
+    del held
+    assert not path.exists()
+
+
+def test_a_run_resumes_after_an_error_and_computes_only_the_rest(run, data, box_model, tmp_path, monkeypatch):
+    """A crash half-way: what was done is kept, and the tracks are those of one run."""
+    seen: list[int] = []
+    read = TokenExplainer.read
+
+    def failing(self, sequences: Sequence[str], *rest):
+        seen.append(len(sequences))
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return read(self, sequences, *rest)
+
+    monkeypatch.setattr(TokenExplainer, "read", failing)
+    with pytest.raises(KeyboardInterrupt):
+        score(data, box_model, tmp_path, target="promoter")
+    assert [path.name for path in tmp_path.iterdir()] == [".unfinished"]
+    first, seen[:] = sum(seen[:3]), [0] * 4
+    other = score(data, box_model, tmp_path, target="promoter")
+    assert first + sum(seen) == other.manifest["windows"]["read"]
+    for name in ("promoter", "promoter.prediction", "coverage"):
+        for chrom, values in read_track(run, name).items():
+            np.testing.assert_allclose(values, read_track(other, name)[chrom], atol=1e-6)
+
+
+def command(data, out, *more: str) -> list[str]:
+    main = "import sys; from gexplain_cli import main; main()"
+    model = str(data["genome"].parent / "tiny_checkpoint")
+    return [
+        *(sys.executable, "-c", main, "score", str(data["regions"]), str(data["genome"])),
+        *("-m", model, "-o", str(out), "--target", "promoter", *more),
+    ]
+
+
+def test_a_run_killed_at_random_moments_gives_the_same_tracks(run, data, tmp_path):
+    generator = np.random.default_rng()
+    out = tmp_path / "out"
+    slow = command(data, out, "--batch-size", "1", "--shifts", "1")
+    n_killed = 0
+    for _ in range(4):
+        process = subprocess.Popen(slow, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1.5 + 2.5 * generator.random())
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            n_killed += 1
+        process.wait()
+        assert not (out / "manifest.json").exists() or process.returncode == 0
+    assert n_killed
+    subprocess.run(slow, check=True, capture_output=True)
+    finished = gexplain.Run(out, json.loads((out / "manifest.json").read_text()))
+    for name in ("promoter", "promoter.prediction", "coverage"):
+        for chrom, values in read_track(run, name).items():
+            np.testing.assert_allclose(values, read_track(finished, name)[chrom], atol=1e-6)
+
+
+# -- refusals -------------------------------------------------------------------------------------------------
+
+
+def test_strict_refuses_what_would_be_skipped(data, box_model, tmp_path):
+    with pytest.raises(SkippedRegionsError, match="4 of 129 regions cannot be scored"):
+        score(data, box_model, tmp_path / "out", strict=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_strict_refuses_regions_of_n_alone(data, box_model, tmp_path):
+    with pytest.raises(SkippedRegionsError, match="1 no base but N"):
+        gexplain.score(
+            [Interval("chr1", 300, 500), Interval("chr1", 40_000, 40_100)],
+            data["genome"],
+            box_model,
+            output=tmp_path / "out",
+            settings=gexplain.ScoreSettings(strict=True),
+        )
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"strand": "x"}, {"window": 0}, {"stride": 0}, {"formats": ()}, {"strict": True, "on_bad_line": "skip"}],
+)
+def test_settings_that_make_no_sense_are_told(wrong):
+    with pytest.raises(UsageError):
+        gexplain.ScoreSettings(**wrong)
+
+
+def test_values_need_bigwigs(data, box_model):
+    text_only = gexplain.score(
+        [Interval("chr1", 40_000, 40_100)],
+        data["genome"],
+        box_model,
+        settings=gexplain.ScoreSettings(formats=["bedgraph"]),
+    )
+    assert text_only.tracks["coverage"].exists()
+    with pytest.raises(UsageError, match="no bigWigs"):
+        text_only.values("coverage", Interval("chr1", 0, 10))
+
+
+def test_an_unknown_format_is_told(data, box_model, tmp_path):
+    with pytest.raises(UsageError, match="bigwig, bedgraph, npz"):
+        score(data, box_model, tmp_path, formats=("wig",))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told(data, box_model, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match="cannot be written"):
+        score(data, box_model, tmp_path / "out")
+
+
+# -- real data ------------------------------------------------------------------------------------------------
+
+
+@needs_shared
+def test_yeast_promoters_make_tracks_that_open(box_model, tmp_path):
+    yeast = SHARED / "data" / "yeast"
+    promoters = yeast / "promoters_chrIV_chrXVI.bed"
+    data = {"regions": [*promoters.read_text().splitlines()[:60]], "genome": yeast / "sacCer3.fa.gz"}
+    some = tmp_path / "some.bed"
+    some.write_text("\n".join(data["regions"]) + "\n")
+    run = score({**data, "regions": some}, box_model, tmp_path / "out", target="promoter")
+    sizes = dict(line.split("\t") for line in (yeast / "sacCer3.chrom.sizes").read_text().splitlines())
+    with pyBigWig.open(str(run.tracks["promoter"])) as file:
+        with Genome(yeast / "sacCer3.fa.gz") as genome:
+            assert list(file.chroms()) == list(genome.chroms)
+        assert {name: str(length) for name, length in file.chroms().items()} == sizes
+        for line in some.read_text().splitlines():
+            chrom, start, end = line.split("\t")[:3]
+            assert not np.isnan(file.values(chrom, int(start), int(end))).any()
