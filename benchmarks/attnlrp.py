@@ -14,23 +14,13 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from benchmark_model import CONFIG
 
 from gexplain.attribution.attnlrp import relevance_of_batch
 from gexplain.attribution.target import Target
-from gexplain.models.checkpoint import DnaBert2Config
 from gexplain.models.dnabert2 import DnaBert2
 from gexplain.models.rules import ATTN_LRP
 
-CONFIG = DnaBert2Config(
-    vocab_size=4096,
-    hidden_size=768,
-    n_layers=12,
-    n_heads=12,
-    intermediate_size=3072,
-    type_vocab_size=2,
-    layer_norm_eps=1e-12,
-    n_targets=2,
-)
 BASES_PER_TOKEN = 4.9
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "tf32": torch.float32}
 
