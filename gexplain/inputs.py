@@ -33,7 +33,7 @@ Format = Literal["bigwig", "bedgraph", "npz"]
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "explain": ("logit", "margin"),
+    "explained": ("logit", "margin"),
     "method": ("attnlrp", "cplrp", "gradient-x-input"),
     "projection": ("uniform", "copy"),
     "strand": ("both", "forward", "reverse", "region"),
@@ -50,7 +50,7 @@ class ScoreSettings:
     """What `score` is asked to do; the defaults are those of the command.
 
     target: a class name or index, "predicted" or "all"; by default the second class of a two-class model, else the
-    predicted one. explain: its logit, or its margin over the mean of the others. method: attnlrp, cplrp or
+    predicted one. explained: its logit, or its margin over the mean of the others. method: attnlrp, cplrp or
     gradient-x-input. projection: uniform or copy. strand: both (averaged), forward, reverse, or region (each
     region's own). window, stride: nucleotides; by default what the model was trained on (else 512), and half of it.
     shifts: offsets at which each window is read. weight: probability scales a window's relevance by the target's
@@ -58,12 +58,13 @@ class ScoreSettings:
     columns. blacklist: a BED; regions that overlap it are skipped. formats: of the tracks. on_bad_line: stop, or
     skip malformed BED lines. strict: refuse what would be warned of or skipped.
 
-    batch_size: sequences that go through the model at once. device, dtype: as for `load_model`. resume: go on with
-    an interrupted run. force: replace another run's output. These do not change results beyond rounding, but dtype.
+    batch_size: sequences that go through the model at once. device, dtype: as for `load_model`; a model that is
+    loaded already must have them. resume: go on with an interrupted run. force: replace another run's output. These
+    do not change results beyond rounding, but dtype.
     """
 
     target: str | int | None = None
-    explain: Literal["logit", "margin"] = "logit"
+    explained: Literal["logit", "margin"] = "logit"
     method: str = "attnlrp"
     projection: str = "uniform"
     strand: StrandMode = "both"
@@ -78,8 +79,8 @@ class ScoreSettings:
     on_bad_line: Literal["stop", "skip"] = "stop"
     strict: bool = False
     batch_size: int = 16
-    device: str = "auto"
-    dtype: str = "float32"
+    device: str | None = None
+    dtype: str | None = None
     resume: bool = True
     force: bool = False
 
@@ -87,12 +88,17 @@ class ScoreSettings:
         for option, known in CHOICES.items():
             value = getattr(self, option)
             given = value if option == "formats" else (value,)
-            if not given or not set(given) <= set(known):
-                raise UsageError(f"{option} {value!r}; expected {', '.join(known)}")
+            if option == "dtype" and value is None:
+                continue
+            unknown = [str(one) for one in given if one not in known]
+            if unknown or not given:
+                raise UsageError(
+                    f"unknown {option}: {', '.join(unknown) or 'none given'}", hint=f"one of {', '.join(known)}"
+                )
         for option in ("window", "stride", "shifts", "batch_size"):
             number = getattr(self, option)
             if number is not None and number < 1:
-                raise UsageError(f"{option} {number}; expected at least 1")
+                raise UsageError(f"{option} {number}; expected at least 1", hint="leave it out for the default")
         if self.strict and self.on_bad_line == "skip":
             raise UsageError("strict refuses what skipping bad lines would skip", hint="give one of the two")
 
@@ -125,6 +131,11 @@ def open_inputs(regions: RegionSource, genome: str | os.PathLike[str], settings:
     ("chr1:1,001-2,000"), a data frame or a PyRanges. Raises InputError (BedError for a malformed line),
     UsageError, or SkippedRegionsError under `strict` where a region cannot be scored.
     """
+    if isinstance(regions, str) and regions == "-" == settings.blacklist:
+        raise UsageError(
+            "regions and blacklist are both standard input, which can be read once",
+            hint="write one of the two to a file",
+        )
     with Genome(genome) as opened, tempfile.TemporaryDirectory(prefix="gexplain-") as temporary:
         spool = Path(temporary) / "regions.tsv"
         naming = _naming(opened, settings.chrom_alias)

@@ -103,7 +103,7 @@ def write_tracks(
         writers = {
             name.stem: [
                 stack.enter_context(writer(directory / f"{name.stem}{suffix}", chroms))
-                for suffix, writer in (FORMATS[one] for one in formats)
+                for suffix, writer in (FORMATS[one] for one in dict.fromkeys(formats))
             ]
             for name in names
         }
@@ -180,17 +180,15 @@ class RegionTable:
         start, end = int(self.plan.start[index]), int(self.plan.end[index])
         own = self.plan.starts_of_region(self.tiling, index)
         low, high = int(own[0]), int(own[-1]) + 1
-        is_own = set(own.tolist())
         n_windows, mean, peak, books = 0, np.zeros(0), np.full(0, 0.0), np.zeros(0)
-        logits = np.zeros(len(self.model.labels))
         for result in self.store.results(chrom, strand, low, high):
-            if result.window.start not in is_own or result.logits is None or result.books is None:
+            is_own = own[np.searchsorted(own, result.window.start)] == result.window.start
+            if not is_own or result.logits is None or result.books is None:
                 continue
             predictions = self.model.probabilities(result.logits)
             if not n_windows:
                 mean, peak, books = np.zeros_like(predictions), predictions, np.zeros_like(result.books)
             n_windows += 1
-            logits += result.logits
             mean += predictions
             peak = np.maximum(peak, predictions)
             books += _magnitudes(result.books)
@@ -202,7 +200,6 @@ class RegionTable:
             count_ambiguous(self.genome.fetch(chrom, low, min(low + _PIECE, end)))
             for low in range(start, end, _PIECE)
         )
-        predicted = "." if self.model.head == "regression" else self.model.labels[int(logits.argmax())]
         per_target = [
             field
             for k in range(self.target.n_explained)
@@ -213,7 +210,14 @@ class RegionTable:
             )
         ]
         per_class = [format_number(x) for pair in zip(mean, peak, strict=True) for x in pair]
-        return [str(n_windows), str(sums.n_bases), str(ambiguous), predicted, *per_class, *per_target]
+        return [str(n_windows), str(sums.n_bases), str(ambiguous), self._predicted(mean), *per_class, *per_target]
+
+    def _predicted(self, predictions: FloatArray) -> str:
+        """The class of the highest mean probability; of a multi-label model, all classes above a half."""
+        if self.model.head == "classification":
+            return self.model.labels[int(predictions.argmax())]
+        above = [label for label, value in zip(self.model.labels, predictions, strict=True) if value > 0.5]
+        return ",".join(above) if above and self.model.head == "multi_label" else "."
 
     def _sums(self, chrom: str, strand: Strand, start: int, end: int) -> _RegionSums:
         """Sums over the region of the blended track, to which windows of other regions may add."""

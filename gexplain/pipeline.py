@@ -18,7 +18,7 @@ import numpy as np
 
 from gexplain.aggregation import Track, blend
 from gexplain.arrays import FloatArray
-from gexplain.attribution.explainers import Reading, TokenExplainer
+from gexplain.attribution.explainers import Explainer, Reading
 from gexplain.attribution.target import Target
 from gexplain.errors import RunError
 from gexplain.genome.fasta import Genome
@@ -30,7 +30,7 @@ from gexplain.windows import Window
 Weight = Literal["none", "probability"]
 
 # Windows sorted by length together: enough that batches of like length form, few enough to lose little in a crash.
-POOL = 64
+MIN_POOL, BATCHES_PER_POOL = 64, 4
 
 # The columns of WindowResult.books, all in the model's units: the value explained; the relevance of all tokens; the
 # part of it on [CLS] and [SEP]; what biases and norms, attention (softmax and ALiBi) and the token type took.
@@ -53,11 +53,12 @@ class WindowResult:
 
 
 def read_windows(
-    windows: Iterable[Window], genome: Genome, explainer: TokenExplainer, target: Target
+    windows: Iterable[Window], genome: Genome, explainer: Explainer, target: Target
 ) -> Iterator[list[WindowResult]]:
     """Results of all windows, in order, a pool at a time."""
     stream = iter(windows)
-    while pool := list(islice(stream, POOL)):
+    n_pool = max(MIN_POOL, BATCHES_PER_POOL * explainer.batch_size)
+    while pool := list(islice(stream, n_pool)):
         sequences = {window: genome.fetch(window.chrom, window.start, window.end) for window in pool}
         ambiguous = {window: count_ambiguous(sequence) for window, sequence in sequences.items()}
         results = {}
@@ -101,7 +102,7 @@ def tracks_of(
 
 
 def _read(
-    explainer: TokenExplainer,
+    explainer: Explainer,
     windows: list[Window],
     sequences: dict[Window, str],
     target: Target,

@@ -67,13 +67,14 @@ _MENDS: dict[Status, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """Regions as arrays, in input order; chrom is an index into chroms, -1 for one that is not there.
+    """Regions as arrays, in input order; chrom is an index into chroms and lengths, -1 for one that is not there.
 
     summit is -1 where there is none. status holds Status values. spool: the file of their text columns
     (chrom as given, start, end, name, strand), a line a region; None where nobody will ask.
     """
 
     chroms: Mapping[str, int]
+    lengths: npt.NDArray[np.int64]
     chrom: npt.NDArray[np.int32]
     start: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
@@ -103,20 +104,9 @@ class Plan:
         present = set(np.unique(self.strand[self.status == Status.SCORED]).tolist())
         return [strand for code, strand in enumerate(_STRANDS) if code in present]
 
-    def starts(self, tiling: Tiling, chrom: str, strand: Strand) -> IntArray:
-        """Sorted, distinct window starts on one strand of one chromosome."""
-        index = list(self.chroms).index(chrom)
-        rows = np.flatnonzero(
-            (self.status == Status.SCORED) & (self.chrom == index) & (self.strand == _STRANDS.index(strand))
-        )
-        regions = np.stack([self.start[rows], self.end[rows]], axis=1)
-        return tiling.starts(regions, self.summit[rows], self.chroms[chrom])
-
     def starts_of_region(self, tiling: Tiling, index: int) -> IntArray:
         """Sorted, distinct window starts of one region."""
-        one = slice(index, index + 1)
-        regions = np.stack([self.start[one], self.end[one]], axis=1)
-        return tiling.starts(regions, self.summit[one], list(self.chroms.values())[self.chrom[index]])
+        return self._starts(tiling, np.array([index]), int(self.chrom[index]))
 
     def strand_of_region(self, index: int) -> Strand:
         """The strand that a region is read on; "." is both."""
@@ -124,18 +114,44 @@ class Plan:
 
     def windows(self, tiling: Tiling, done: Callable[[str, Strand], IntArray] | None = None) -> Iterator[Window]:
         """All distinct windows, by chromosome (FASTA order), strand and start, less those that start at `done`."""
-        for chrom, length in self.chroms.items():
-            width = tiling.width(length)
-            for strand in self.strands():
-                starts = self.starts(tiling, chrom, strand)
-                if done is not None:
-                    starts = np.setdiff1d(starts, done(chrom, strand), assume_unique=True)
-                for start in starts.tolist():
-                    yield Window(chrom, start, start + width, strand)
+        names = list(self.chroms)
+        for index, code, rows in self._groups():
+            strand = _STRANDS[code]
+            starts = self._starts(tiling, rows, index)
+            if done is not None:
+                starts = np.setdiff1d(starts, done(names[index], strand), assume_unique=True)
+            width = tiling.width(int(self.lengths[index]))
+            for start in starts.tolist():
+                yield Window(names[index], start, start + width, strand)
 
     def count_windows(self, tiling: Tiling) -> int:
         """Distinct windows, in the memory of one chromosome's."""
-        return sum(len(self.starts(tiling, chrom, strand)) for chrom in self.chroms for strand in self.strands())
+        return sum(len(self._starts(tiling, rows, index)) for index, _, rows in self._groups())
+
+    def count_covered_by(self, tiling: Tiling, windows: Collection[Window]) -> int:
+        """Regions to be scored of which every window is among these."""
+        if not windows:
+            return 0
+        names, n_covered = list(self.chroms), 0
+        for index in np.flatnonzero(self.status == Status.SCORED).tolist():
+            chrom, strand = names[self.chrom[index]], self.strand_of_region(index)
+            width = tiling.width(self.chroms[chrom])
+            starts = self.starts_of_region(tiling, index).tolist()
+            n_covered += all(Window(chrom, start, start + width, strand) in windows for start in starts)
+        return n_covered
+
+    def _groups(self) -> Iterator[tuple[int, int, IntArray]]:
+        """(chromosome, strand code, rows) of the scored regions, in the order of the tracks."""
+        rows = np.flatnonzero(self.status == Status.SCORED)
+        keys = self.chrom[rows].astype(np.int64) * len(_STRANDS) + self.strand[rows]
+        rows, keys = rows[order := np.argsort(keys, kind="stable")], keys[order]
+        found, first = np.unique(keys, return_index=True)
+        for key, of_key in zip(found.tolist(), np.split(rows, first[1:]), strict=True):
+            yield *divmod(key, len(_STRANDS)), of_key
+
+    def _starts(self, tiling: Tiling, rows: IntArray, chrom: int) -> IntArray:
+        regions = np.stack([self.start[rows], self.end[rows]], axis=1)
+        return tiling.starts(regions, self.summit[rows], int(self.lengths[chrom]))
 
 
 def plan_regions(
@@ -158,6 +174,9 @@ def plan_regions(
         text = None if spool is None else stack.enter_context(_open_spool(spool))
         for region in regions:
             interval = region.interval
+            for what in (interval.chrom, interval.name):
+                if "\t" in what or "\n" in what or "\r" in what:
+                    raise InputError(f"a region's name, {what!r}, holds a tab or a line end", hint="rename it")
             code.append(codes.setdefault(interval.chrom, len(codes)))
             start.append(interval.start)
             end.append(interval.end)
@@ -171,7 +190,7 @@ def plan_regions(
     index_of = {name: index for index, name in enumerate(chroms)}
     # The last entry is what an index of -1 finds: a chromosome that is not there.
     index_of_code = np.array([index_of.get(matches.get(name, ""), -1) for name in codes], dtype=np.int64)
-    lengths = np.array([*chroms.values(), 0])
+    lengths = np.array([*chroms.values(), 0], dtype=np.int64)
     is_selected = np.array([*(selected is None or name in selected for name in chroms), True])
     chrom = index_of_code[np.array(code, dtype=np.int64)]
     starts, ends = np.array(start, dtype=np.int64), np.array(end, dtype=np.int64)
@@ -186,6 +205,7 @@ def plan_regions(
     }
     return Plan(
         chroms=dict(chroms),
+        lengths=lengths[:-1],
         chrom=chrom.astype(np.int32),
         start=starts,
         end=ends,
@@ -211,5 +231,5 @@ def require_scorable(plan: Plan, source: str) -> None:
 
 
 def _open_spool(path: Path) -> TextIO:
-    # Names may hold bytes that are no UTF-8; they go out as they came in.
+    # A name given in Python may hold what is no Unicode; it goes out as it came in.
     return path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")

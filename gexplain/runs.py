@@ -9,6 +9,7 @@ when it is whole, the manifest last. So a directory with a manifest.json is a fi
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
@@ -20,7 +21,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +35,7 @@ from gexplain.genome.bedgraph import BedGraphWriter
 from gexplain.genome.bigwig import read_bigwig
 from gexplain.genome.intervals import Interval
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
-from gexplain.models.model import Model, load_model
+from gexplain.models.model import Model, choose_device, load_model
 from gexplain.outputs import (
     FORMATS,
     TEXT_COLUMNS,
@@ -98,6 +99,8 @@ class Run:
         frame = pd.read_csv(
             path,
             sep="\t",
+            lineterminator="\n",
+            quoting=csv.QUOTE_NONE,  # quotes in a name are a part of it
             na_values={column: ["."] for column in columns if column not in TEXT_COLUMNS},
             keep_default_na=False,
             dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
@@ -159,6 +162,7 @@ def score_inputs(
             _empty(work)
         finished = _finished_run(out, scoring)
         if finished is not None:
+            _empty(work)  # a crash after the last move may have left the store
             return finished
         started = time.monotonic()
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
@@ -189,12 +193,25 @@ def stream_bedgraph(
             f"standard output takes one track, not {len(relevance)}: " + ", ".join(name.stem for name in relevance),
             hint="give one --target and one strand, or an output directory",
         )
-    windows = inputs.plan.windows(scoring.tiling)
-    results = (result for pool in scoring.results(windows, 0, progress) for result in pool)
+    unscored: set[Window] = set()
+    n_scored = 0
+
+    def results() -> Iterator[WindowResult]:
+        nonlocal n_scored
+        for pool in scoring.results(inputs.plan.windows(scoring.tiling), 0, progress):
+            unscored.update(result.window for result in pool if result.relevance is None)
+            n_scored += sum(result.relevance is not None for result in pool)
+            yield from pool
+
     with BedGraphWriter(file, inputs.plan.chroms) as writer:
-        for _, track in tracks_of(results, scoring.model, scoring.target, settings.weight):
+        for _, track in tracks_of(results(), scoring.model, scoring.target, settings.weight):
             writer.write(track.interval.chrom, track.interval.start, track.values[0])
-    return inputs.warnings
+    if not n_scored:
+        raise _nothing_scored_error(inputs.source)
+    n_only_n = inputs.plan.count_covered_by(scoring.tiling, unscored)
+    if n_only_n and settings.strict:
+        raise _strict_error(inputs.source, n_only_n)
+    return [*inputs.warnings, *_only_n_warning(n_only_n)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,10 +230,18 @@ class Scoring:
     def prepare(cls, inputs: Inputs, model: Model | str | os.PathLike[str], settings: ScoreSettings) -> Scoring:
         """The run, with the model loaded if it is not yet."""
         if not isinstance(model, Model):
-            model = load_model(model, device=settings.device, dtype=settings.dtype)
+            model = load_model(model, device=settings.device or "auto", dtype=settings.dtype or "float32")
+        for what, asked, has in (
+            ("device", settings.device and choose_device(settings.device), model.device),
+            ("dtype", settings.dtype, model.dtype),
+        ):
+            if asked is not None and asked != has:
+                raise UsageError(f"{what} {asked} asked for, but the model is loaded as {has}", hint="load it so")
+        if settings.weight == "probability" and model.head == "regression":
+            raise UsageError("a regression has no probability to weight by", hint="use --weight none")
         window = settings.window if settings.window is not None else model.window or DEFAULT_WINDOW
         stride = settings.stride if settings.stride is not None else max(1, window // 2)
-        target = parse_target(settings.target, model.labels, settings.explain)
+        target = parse_target(settings.target, model.labels, settings.explained)
         return cls(
             inputs=inputs,
             model=model,
@@ -233,6 +258,9 @@ class Scoring:
             "gexplain": version("gexplain"),
             "model": self.model.checkpoint.sha256,
             "tokenizer": self.model.tokenizer.sha256,
+            "architecture": asdict(self.model.checkpoint.config),
+            "classes": list(self.model.labels),
+            "head": self.model.head,
             "dtype": self.model.dtype,
             "genome": self.inputs.genome_sha256,
             "regions": self.inputs.sha256,
@@ -241,7 +269,7 @@ class Scoring:
             "stride": self.tiling.stride,
             "shifts": self.tiling.shifts,
             "target": list(self.target.names),
-            "explain": self.settings.explain,
+            "explained": self.settings.explained,
             "method": self.settings.method,
             "projection": self.settings.projection,
             "strand": self.settings.strand,
@@ -272,10 +300,7 @@ class Scoring:
         """Write all outputs but the manifest into the work directory; returns the manifest."""
         inputs, plan = self.inputs, self.inputs.plan
         if not store.n_scored():
-            raise InputError(
-                f"{inputs.source}: every window of the regions is N alone",
-                hint="check the regions and the FASTA: nothing there can be scored",
-            )
+            raise _nothing_scored_error(inputs.source)
         shutil.rmtree(work / "tracks", ignore_errors=True)
         (work / "tracks").mkdir()
         tracks = tracks_of(store.all_results(), self.model, self.target, self.settings.weight)
@@ -283,19 +308,13 @@ class Scoring:
         table = RegionTable(plan, store, inputs.genome, self.model, self.target, self.tiling, self.settings.weight)
         statuses = table.write(work / "regions.tsv")
         if self.settings.strict and statuses[Status.ONLY_N]:
-            raise SkippedRegionsError(
-                f"{inputs.source}: --strict, and {count(statuses[Status.ONLY_N], 'region')} cannot be scored",
-                detail=f"{statuses[Status.ONLY_N]:,} {REASONS[Status.ONLY_N]}",
-                hint="remove them; without --strict they are skipped, with a reason each in regions.tsv",
-            )
+            raise _strict_error(inputs.source, statuses[Status.ONLY_N])
         write_statistics(work / "stats.tsv", statistics)
         return self._manifest(store, statuses, {name: one.n_bases for name, one in statistics.items()})
 
     def _manifest(self, store: WindowStore, statuses: Counter[Status], n_bases: Mapping[str, int]) -> dict[str, Any]:
         inputs, plan, model = self.inputs, self.inputs.plan, self.model
-        warnings = list(inputs.warnings)
-        if only_n := statuses[Status.ONLY_N]:
-            warnings.append(f"{count(only_n, 'region')} skipped: {REASONS[Status.ONLY_N]}")
+        warnings = [*inputs.warnings, *_only_n_warning(statuses[Status.ONLY_N])]
         return {
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
@@ -340,6 +359,25 @@ class Scoring:
         }
 
 
+def _nothing_scored_error(source: str) -> InputError:
+    return InputError(
+        f"{source}: every window of the regions is N alone",
+        hint="check the regions and the FASTA: nothing there can be scored",
+    )
+
+
+def _only_n_warning(n_only_n: int) -> list[str]:
+    return [f"{count(n_only_n, 'region')} skipped: {REASONS[Status.ONLY_N]}"] if n_only_n else []
+
+
+def _strict_error(source: str, n_only_n: int) -> SkippedRegionsError:
+    return SkippedRegionsError(
+        f"{source}: --strict, and {count(n_only_n, 'region')} cannot be scored",
+        detail=f"{n_only_n:,} {REASONS[Status.ONLY_N]}",
+        hint="remove them; without --strict they are skipped, with a reason each in regions.tsv",
+    )
+
+
 def _check_directory(out: Path, settings: ScoreSettings) -> None:
     """Refuse, before any work, to write where something else lies."""
     if out.exists() and not out.is_dir():
@@ -360,7 +398,8 @@ def _finished_run(out: Path, scoring: Scoring) -> Run | None:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         held = _in_json(manifest["settings"])
-    except (json.JSONDecodeError, KeyError) as error:
+        n_only_n = manifest["regions"]["skipped"].get(REASONS[Status.ONLY_N], 0)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is no manifest of gexplain", hint="give another -o, or --force") from error
     wanted = _in_json(scoring.fingerprint())
     if held != wanted:
@@ -369,7 +408,13 @@ def _finished_run(out: Path, scoring: Scoring) -> Run | None:
             detail=describe_difference(held, wanted),
             hint="give another -o, or --force to replace that run",
         )
-    return Run(out, manifest)
+    run = Run(out, manifest)
+    gone = [file for file in (*(out / name for name in _OUTPUTS), *run.tracks.values()) if not file.exists()]
+    if gone:
+        raise RunError(f"{out}: a finished run lacks {gone[0]}", hint="use --force to compute it again")
+    if scoring.settings.strict and n_only_n:
+        raise _strict_error(scoring.inputs.source, n_only_n)
+    return run
 
 
 @contextmanager
@@ -384,8 +429,16 @@ def _locked(out: Path) -> Iterator[Path]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_held = (work / LOCK).exists() and os.fstat(lock.fileno()).st_ino == (work / LOCK).stat().st_ino
+        except BlockingIOError:
+            is_held = False
         except OSError as error:
-            raise RunError(f"{out}: another run is writing here", hint="wait for it, or give another -o") from error
+            raise RunError(
+                f"{out}: the file system gives no locks: {error.strerror}",
+                hint="write to a local disk, then move the finished run",
+            ) from error
+        if not is_held:
+            raise RunError(f"{out}: another run is writing here", hint="wait for it, or give another -o")
         try:
             yield work
         finally:

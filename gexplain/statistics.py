@@ -26,6 +26,8 @@ class TrackStatistics:
         self.min = np.nan
         self.max = np.nan
         self._counts = np.zeros(1 << _BITS, dtype=np.int64)
+        self._pending: list[FloatArray] = []
+        self._n_pending = 0
 
     def add(self, values: FloatArray) -> None:
         """Count a block of values (n,)."""
@@ -36,15 +38,24 @@ class TrackStatistics:
         self.sum += float(values.sum(dtype=np.float64))
         self.min = float(np.fmin(self.min, values.min()))
         self.max = float(np.fmax(self.max, values.max()))
-        self._counts += np.bincount(_bins(values.astype(np.float32)), minlength=1 << _BITS)
+        self._pending.append(values.astype(np.float32))
+        self._n_pending += len(values)
+        if self._n_pending >= 1 << _BITS:  # counting costs as much as there are bins, however few the values
+            self._count()
 
     def quantiles(self) -> FloatArray:
         """The values at QUANTILES; NaN where nothing was added."""
         if not self.n_bases:
             return np.full(len(QUANTILES), np.nan)
+        self._count()
         ranks = np.ceil(np.array(QUANTILES) * self.n_bases).clip(1)
         values = _values(np.searchsorted(np.cumsum(self._counts), ranks))
         return np.clip(values, self.min, self.max)
+
+    def _count(self) -> None:
+        if self._pending:
+            self._counts += np.bincount(_bins(np.concatenate(self._pending)), minlength=1 << _BITS)
+        self._pending, self._n_pending = [], 0
 
 
 def _bins(values: FloatArray) -> IntArray:

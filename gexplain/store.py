@@ -11,6 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,93 +50,95 @@ class WindowStore:
         self._index = {name: index for index, name in enumerate(chroms)}
         self._widths = [tiling.width(length) for length in chroms.values()]
         self._last_commit = time.monotonic()
-        try:
+        self._is_adding = False
+        with self._telling():
             self._db = sqlite3.connect(path)
+            # A window's row is a few kilobytes: on the default pages of 4 KiB half of the file would be air.
+            self._db.execute("pragma page_size = 16384")
             self._db.executescript(_SCHEMA)
             self._check_settings(settings)
-        except sqlite3.OperationalError as error:
-            raise self._error(error) from error
-        except sqlite3.DatabaseError as error:
-            raise RunError(
-                f"{path}: the results of the interrupted run cannot be read: {error}",
-                hint="use --no-resume to start it over",
-            ) from error
 
     def __enter__(self) -> WindowStore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.commit()
-        self._db.close()
+        try:
+            if self._is_adding:  # interrupted within a pool: half of one must not be taken for done
+                self._db.rollback()
+            else:
+                self.commit()
+        finally:
+            self._db.close()
 
     def done(self, chrom: str, strand: Strand) -> IntArray:
         """Sorted starts of the windows that are already there."""
         low, high = self._places(chrom, strand, 0, _STRAND_SHIFT)
-        rows = self._db.execute("select place from windows where place >= ? and place < ?", (low, high))
-        return np.fromiter((place - low for (place,) in rows), dtype=np.int64)
+        query = "select place from windows where place >= ? and place < ? order by place"
+        with self._telling():
+            rows = self._db.execute(query, (low, high))
+            return np.fromiter((place - low for (place,) in rows), dtype=np.int64)
 
     def n_done(self) -> int:
         """Windows that are there, those of N alone too."""
-        return self._count("true")
+        return self._number("select count(*) from windows")
 
     def n_scored(self) -> int:
         """Windows that were read by the model."""
-        return self._count("scored")
+        return self._number("select count(*) from windows where scored")
 
     def n_ambiguous(self) -> int:
         """Letters other than A, C, G, T in all windows that were read, each window's counted."""
-        query = "select coalesce(sum(n_ambiguous), 0) from windows where scored"
-        return int(self._db.execute(query).fetchone()[0])
+        return self._number("select coalesce(sum(n_ambiguous), 0) from windows where scored")
 
     def add(self, results: Iterable[WindowResult]) -> None:
-        """Keep results; committed every few seconds and on closing."""
-        try:
+        """Keep a pool of results, all or none; committed every few seconds and on closing."""
+        with self._telling():
+            self._is_adding = True
             for result in results:
                 self._insert(result)
-            if time.monotonic() - self._last_commit > COMMIT_EVERY_S:
+            self._is_adding = False
+            if time.monotonic() - self._last_commit >= COMMIT_EVERY_S:
                 self.commit()
-        except sqlite3.OperationalError as error:
-            raise self._error(error) from error
 
     def commit(self) -> None:
         """Make everything added so far survive a crash."""
-        try:
+        with self._telling():
             self._db.commit()
-        except sqlite3.OperationalError as error:
-            raise self._error(error) from error
         self._last_commit = time.monotonic()
 
     def results(self, chrom: str, strand: Strand, start: int = 0, end: int = 1 << 32) -> Iterator[WindowResult]:
         """Results of the scored windows that start in [start, end), sorted by start."""
-        low, high = self._places(chrom, strand, start, end)
-        cursor = self._db.execute(
-            "select place, n_ambiguous, logits, relevance, books from windows join scored using (place)"
-            " where place >= ? and place < ? order by place",
-            (low, high),
-        )
-        first, _ = self._places(chrom, strand, 0, 0)
-        width = self._widths[self._index[chrom]]
-        for place, n_ambiguous, logits, relevance, books in cursor:
-            yield WindowResult(
-                Window(chrom, place - first, place - first + width, strand),
-                n_ambiguous,
-                logits=np.frombuffer(logits, dtype="<f8"),
-                relevance=np.frombuffer(relevance, dtype="<f4").reshape(-1, width),
-                books=np.frombuffer(books, dtype="<f8").reshape(-1, len(BOOKS)),
-            )
+        return self._results(*self._places(chrom, strand, start, end))
 
     def all_results(self) -> Iterator[WindowResult]:
         """All scored windows' results, by chromosome (FASTA order), strand and start."""
-        for chrom in self._names:
-            for strand in _STRAND_CODES:
-                yield from self.results(chrom, strand)
+        return self._results(0, len(self._names) * _CHROM_SHIFT)
+
+    def _results(self, low: int, high: int) -> Iterator[WindowResult]:
+        query = (
+            "select place, n_ambiguous, logits, relevance, books from windows join scored using (place)"
+            " where place >= ? and place < ? order by place"
+        )
+        with self._telling():
+            for place, n_ambiguous, logits, relevance, books in self._db.execute(query, (low, high)):
+                chrom, within = divmod(place, _CHROM_SHIFT)
+                strand, start = divmod(within, _STRAND_SHIFT)
+                width = self._widths[chrom]
+                yield WindowResult(
+                    Window(self._names[chrom], start, start + width, _STRAND_CODES[strand]),
+                    n_ambiguous,
+                    logits=np.frombuffer(logits, dtype="<f8"),
+                    relevance=np.frombuffer(relevance, dtype="<f4").reshape(-1, width),
+                    books=np.frombuffer(books, dtype="<f8").reshape(-1, len(BOOKS)),
+                )
 
     def _places(self, chrom: str, strand: Strand, start: int, end: int) -> tuple[int, int]:
         base = self._index[chrom] * _CHROM_SHIFT + _STRAND_CODES.index(strand) * _STRAND_SHIFT
         return base + max(start, 0), base + end
 
-    def _count(self, condition: str) -> int:
-        return int(self._db.execute(f"select count(*) from windows where {condition}").fetchone()[0])
+    def _number(self, query: str) -> int:
+        with self._telling():
+            return int(self._db.execute(query).fetchone()[0])
 
     def _insert(self, result: WindowResult) -> None:
         window = result.window
@@ -160,11 +163,22 @@ class WindowStore:
                 hint="give another -o, or --force to discard that run",
             )
 
-    def _error(self, error: sqlite3.OperationalError) -> RunError:
-        return RunError(
-            f"{self.path}: cannot be written: {error}",
-            hint="make room on the disk, then run the same command again: it resumes",
-        )
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What SQLite says, as errors that a user can mend."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise RunError(
+                f"{self.path}: cannot be read or written: {error}",
+                hint="see that the disk has room and the folder can be written, then run the same command again:"
+                " it resumes",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise RunError(
+                f"{self.path}: the results of the interrupted run cannot be read: {error}",
+                hint="use --no-resume to start it over",
+            ) from error
 
 
 def describe_difference(held: Mapping[str, str], wanted: Mapping[str, str]) -> str:

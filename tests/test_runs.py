@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
 from paths import SHARED, needs_shared
+from tiny import tiny_checkpoint
 
 import gexplain
+from gexplain import inputs, runs
 from gexplain.aggregation import taper
 from gexplain.attribution.explainers import TokenExplainer
 from gexplain.attribution.target import Target
-from gexplain.errors import RunError, SkippedRegionsError, UsageError
+from gexplain.errors import InputError, RunError, SkippedRegionsError, UsageError
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval
+from gexplain.genome.sequence import reverse_complement
 from gexplain.store import WindowStore
 from gexplain.windows import Tiling
 
@@ -302,6 +309,113 @@ def test_other_settings_in_the_same_folder_are_refused(data, box_model, tmp_path
         score(data, box_model, tmp_path, target="promoter", method="cplrp")
 
 
+@pytest.mark.parametrize("change", [{"problem_type": "multi_label_classification"}, {"layer_norm_eps": 0.5}])
+def test_another_config_beside_the_same_weights_is_another_model(data, test_data, tmp_path, change):
+    checkpoint = shutil.copytree(test_data / "tiny_checkpoint", tmp_path / "model")
+    region = [Interval("chr1", 40_000, 40_100)]
+    gexplain.score(region, data["genome"], checkpoint, output=tmp_path / "out")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(RunError, match="other settings"):
+        gexplain.score(region, data["genome"], checkpoint, output=tmp_path / "out")
+
+
+def test_a_finished_run_that_lacks_a_file_is_told(data, box_model, tmp_path):
+    region = [Interval("chr1", 40_000, 40_100)]
+    done = gexplain.score(region, data["genome"], box_model, output=tmp_path)
+    done.tracks["coverage"].unlink()
+    with pytest.raises(RunError, match=r"lacks .*coverage\.bw"):
+        gexplain.score(region, data["genome"], box_model, output=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"settings": 3}', "\xff"])
+def test_a_manifest_of_something_else_is_told(data, box_model, tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(RunError, match="no manifest of gexplain"):
+        score(data, box_model, tmp_path)
+
+
+def test_strict_is_held_against_a_finished_run_too(data, box_model, tmp_path):
+    regions = [Interval("chr1", 300, 500), Interval("chr1", 40_000, 40_100)]
+    gexplain.score(regions, data["genome"], box_model, output=tmp_path)
+    with pytest.raises(SkippedRegionsError, match="1 no base but N"):
+        gexplain.score(
+            regions, data["genome"], box_model, output=tmp_path, settings=gexplain.ScoreSettings(strict=True)
+        )
+
+
+def stream(regions, data, model, **settings) -> list[str]:
+    settings = gexplain.ScoreSettings(target="promoter", **settings)
+    with inputs.open_inputs(regions, data["genome"], settings) as opened:
+        return runs.stream_bedgraph(opened, model, io.StringIO(), settings=settings)
+
+
+def test_a_stream_tells_of_regions_of_n_alone(data, box_model):
+    n_only, other = Interval("chr1", 300, 500), Interval("chr1", 40_000, 40_100)
+    assert stream([n_only, other], data, box_model) == ["1 region skipped: no base but N"]
+    with pytest.raises(SkippedRegionsError, match="1 no base but N"):
+        stream([n_only, other], data, box_model, strict=True)
+    with pytest.raises(InputError, match="N alone"):
+        stream([n_only], data, box_model)
+
+
+def test_an_interrupt_within_a_pool_leaves_no_window_half_done(data, box_model, tmp_path, monkeypatch):
+    insert, n_inserted = WindowStore._insert, 0
+
+    def interrupted(self, result):
+        nonlocal n_inserted
+        n_inserted += 1
+        if n_inserted == 100:
+            raise KeyboardInterrupt
+        insert(self, result)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WindowStore, "_insert", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            score(data, box_model, tmp_path, target="promoter")
+    assert n_committed(tmp_path) in (0, 64)  # whole pools alone
+    assert score(data, box_model, tmp_path, target="promoter").manifest["windows"]["read"] == 669
+
+
+def test_names_with_quotes_and_commas_come_back(data, box_model):
+    names = ['"quoted', 'a "b" c', "x,y", "é"]
+    regions = [Interval("chr1", 40_000, 40_100, name) for name in names]
+    assert gexplain.score(regions, data["genome"], box_model).regions().name.tolist() == names
+
+
+def test_a_name_that_would_break_the_table_is_told(data, box_model):
+    with pytest.raises(InputError, match="holds a tab or a line end"):
+        gexplain.score([Interval("chr1", 40_000, 40_100, "a\tb")], data["genome"], box_model)
+
+
+def test_a_regression_cannot_be_weighted_by_probability(data, tmp_path):
+    regression = tiny_checkpoint(tmp_path / "model", n_targets=1, labels=["expression"], head="regression")
+    with pytest.raises(UsageError, match="no probability"):
+        score(data, regression, tmp_path / "out", weight="probability")
+
+
+@pytest.mark.parametrize("head", ["regression", "multi_label"])
+def test_other_heads_are_scored(data, tmp_path, head):
+    labels = ["expression"] if head == "regression" else ["a", "b", "c"]
+    checkpoint = tiny_checkpoint(tmp_path / "model", n_targets=len(labels), labels=labels, head=head)
+    done = gexplain.score([Interval("chr1", 40_000, 40_100)], data["genome"], checkpoint)
+    (row,) = done.regions().itertuples()
+    if head == "regression":
+        logits = gexplain.load_model(checkpoint, device="cpu").predict
+        sequence = Genome(data["genome"]).fetch("chr1", 40_050 - 256, 40_050 + 256)
+        both = logits([sequence, reverse_complement(sequence)])
+        assert row.value_expression == pytest.approx(both.mean(), rel=1e-4)
+        assert row.predicted == "."
+    else:
+        above = [label for label in labels if getattr(row, f"probability_{label}") > 0.5]
+        assert row.predicted == (",".join(above) or ".")
+
+
+def test_settings_of_a_loaded_model_are_not_ignored(data, box_model, tmp_path):
+    with pytest.raises(UsageError, match="bfloat16 asked for, but the model is loaded as float32"):
+        score(data, box_model, tmp_path, dtype="bfloat16")
+
+
 def test_force_replaces_the_run_and_keeps_other_files(data, box_model, tmp_path):
     score(data, box_model, tmp_path, target="promoter")
     (tmp_path / "notes.txt").write_text("mine")
@@ -372,34 +486,43 @@ def test_a_run_resumes_after_an_error_and_computes_only_the_rest(run, data, box_
             np.testing.assert_allclose(values, read_track(other, name)[chrom], atol=1e-6)
 
 
-def command(data, out, *more: str) -> list[str]:
-    main = "import sys; from gexplain_cli import main; main()"
-    model = str(data["genome"].parent / "tiny_checkpoint")
-    return [
-        *(sys.executable, "-c", main, "score", str(data["regions"]), str(data["genome"])),
-        *("-m", model, "-o", str(out), "--target", "promoter", *more),
-    ]
+def start_in_a_process(data, out) -> subprocess.Popen:
+    """The command, slowed to single sequences, with every pool committed."""
+    code = "import sys, gexplain.store as store; store.COMMIT_EVERY_S = 0; from gexplain_cli import main; main()"
+    model = data["genome"].parent / "tiny_checkpoint"
+    options = ["-m", model, "-o", out, "--target", "promoter", "--batch-size", "1"]
+    command = [sys.executable, "-c", code, "score", data["regions"], data["genome"], *options]
+    return subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def n_committed(out) -> int:
+    try:
+        with closing(sqlite3.connect(f"file:{out}/.unfinished/windows.sqlite?mode=ro", uri=True)) as store:
+            return int(store.execute("select count(*) from windows").fetchone()[0])
+    except sqlite3.OperationalError:  # not there yet, or just being written
+        return 0
 
 
 def test_a_run_killed_at_random_moments_gives_the_same_tracks(run, data, tmp_path):
-    generator = np.random.default_rng()
-    out = tmp_path / "out"
-    slow = command(data, out, "--batch-size", "1", "--shifts", "1")
-    n_killed = 0
-    for _ in range(4):
-        process = subprocess.Popen(slow, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(1.5 + 2.5 * generator.random())
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            n_killed += 1
-        process.wait()
-        assert not (out / "manifest.json").exists() or process.returncode == 0
-    assert n_killed
-    subprocess.run(slow, check=True, capture_output=True)
+    seed = int(np.random.default_rng().integers(2**32))
+    print(f"seed {seed}")  # shown where the test fails
+    generator = np.random.default_rng(seed)
+    out, kept = tmp_path / "out", []
+    for _ in range(3):
+        process = start_in_a_process(data, out)
+        goal = n_committed(out) + int(generator.integers(1, 200))
+        while n_committed(out) < goal and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(0.02 * generator.random())
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "finished before it was killed"
+        assert not (out / "manifest.json").exists()
+        assert not (out / "tracks").exists()
+        kept.append(n_committed(out))
+    assert 0 < kept[0] < kept[1] < kept[2] < run.manifest["windows"]["read"]
+    assert start_in_a_process(data, out).wait() == 0
     finished = gexplain.Run(out, json.loads((out / "manifest.json").read_text()))
-    for name in ("promoter", "promoter.prediction", "coverage"):
-        for chrom, values in read_track(run, name).items():
-            np.testing.assert_allclose(values, read_track(finished, name)[chrom], atol=1e-6)
+    assert_same_tracks(finished, run)
 
 
 # -- refusals -------------------------------------------------------------------------------------------------
@@ -461,17 +584,32 @@ def test_a_folder_that_cannot_be_written_is_told(data, box_model, tmp_path):
 
 @needs_shared
 def test_yeast_promoters_make_tracks_that_open(box_model, tmp_path):
+    """All 1,124 overlapping promoters; every expectation from the files alone."""
     yeast = SHARED / "data" / "yeast"
-    promoters = yeast / "promoters_chrIV_chrXVI.bed"
-    data = {"regions": [*promoters.read_text().splitlines()[:60]], "genome": yeast / "sacCer3.fa.gz"}
-    some = tmp_path / "some.bed"
-    some.write_text("\n".join(data["regions"]) + "\n")
-    run = score({**data, "regions": some}, box_model, tmp_path / "out", target="promoter")
+    bed, fasta = yeast / "promoters_chrIV_chrXVI.bed", yeast / "sacCer3.fa.gz"
+    settings = gexplain.ScoreSettings(target="promoter", window=512, strand="forward", batch_size=64)
+    run = gexplain.score(bed, fasta, box_model, output=tmp_path, settings=settings)
+    assert run.manifest["regions"] | {"sha256": "", "source": ""} == {
+        "source": "",
+        "sha256": "",
+        "lines": 1124,
+        "scored": 1124,
+        "skipped": {},
+    }
     sizes = dict(line.split("\t") for line in (yeast / "sacCer3.chrom.sizes").read_text().splitlines())
-    with pyBigWig.open(str(run.tracks["promoter"])) as file:
-        with Genome(yeast / "sacCer3.fa.gz") as genome:
-            assert list(file.chroms()) == list(genome.chroms)
-        assert {name: str(length) for name, length in file.chroms().items()} == sizes
-        for line in some.read_text().splitlines():
-            chrom, start, end = line.split("\t")[:3]
-            assert not np.isnan(file.values(chrom, int(start), int(end))).any()
+    starts: dict[str, set[int]] = {}
+    for line in bed.read_text().splitlines():
+        chrom, start, end = line.split("\t")[:3]
+        # By definition: multiples of 256, from the one below the start to the first that reaches the end.
+        tiles = [tile for tile in range(0, int(end), 256) if tile + 256 > int(start) and tile - 256 + 512 < int(end)]
+        starts.setdefault(chrom, set()).update(min(tile, int(sizes[chrom]) - 512) for tile in tiles)
+    coverage, relevance = read_track(run, "coverage"), read_track(run, "promoter")
+    assert {chrom: str(len(values)) for chrom, values in coverage.items()} == sizes
+    with Genome(fasta) as genome:
+        assert list(coverage) == list(genome.chroms)
+    for chrom, values in coverage.items():
+        expected = np.zeros(len(values))
+        for start in starts.get(chrom, ()):
+            expected[start : start + 512] += 1
+        np.testing.assert_array_equal(np.nan_to_num(values), expected)
+        np.testing.assert_array_equal(np.isnan(relevance[chrom]), expected == 0)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 
 import gexplain
-from gexplain.errors import GexplainError, UsageError
+from gexplain.errors import GexplainError, RunError, UsageError
 from gexplain_cli.exits import INTERRUPTED, READER_GONE
 
 # Name to (module, one line of help); a module is imported when its command is called, torch with it.
@@ -62,6 +63,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error leaves as one message and one exit code."""
+    # Python has None for a stream that its caller closed (>&-).
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - open as long as the process
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.exit(_run())
 
 
@@ -80,10 +84,18 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         return _tell("interrupted", INTERRUPTED)
     except (ReaderGoneError, BrokenPipeError):
-        # What is still buffered has nowhere to go; without this, Python complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return READER_GONE
+    except OSError as error:
+        _drop_output()
+        mend = "make room on the disk, or give a place that can be written"
+        return _tell(str(RunError(f"the system refused: {error}", hint=mend)), RunError.exit_code)
     return code if isinstance(code, int) else 0
+
+
+def _drop_output() -> None:
+    """What is still buffered has nowhere to go; without this, Python complains at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(message: str, code: int) -> int:

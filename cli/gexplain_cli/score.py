@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gexplain.errors import GexplainError, count
+from gexplain.errors import GexplainError, UsageError, count
 from gexplain.inputs import CHOICES, ScoreSettings, open_inputs
 from gexplain_cli.exits import INTERRUPTED
 from gexplain_cli.options import compute_options, region_options, split_paths
@@ -40,7 +40,8 @@ class InterruptedRunError(GexplainError):
 )
 @click.option(
     "--explain",
-    type=click.Choice(CHOICES["explain"]),
+    "explained",
+    type=click.Choice(CHOICES["explained"]),
     default="logit",
     show_default=True,
     help="The target's logit, or its margin over the mean of the others.",
@@ -123,6 +124,8 @@ def command(
     gexplain score -r chr1:1,001-2,000 genome.fa -m MODEL -o OUT
     bedtools slop ... | gexplain score - genome.fa -m MODEL -o - | sort -k4,4gr | head
     """  # noqa: D301 - click wants the control character
+    if not output:
+        raise UsageError("-o is empty; expected a directory to write, or -", hint="is a shell variable not set?")
     settings = ScoreSettings(chroms=_listed(chroms), formats=_listed(formats), **options)  # type: ignore[arg-type]
     source, genome = split_paths(paths, region)
     with open_inputs(source, genome, settings) as inputs:
@@ -134,23 +137,29 @@ def command(
             import torch
 
             torch.set_num_threads(threads)
-        for warning in inputs.warnings:
-            click.echo(f"gexplain: warning: {warning}", err=True)
+        _warn(inputs.warnings)
         told = len(inputs.warnings)
-        loaded = load_model(model, device=settings.device, dtype=settings.dtype)
+        loaded = load_model(model, device=settings.device or "auto", dtype=settings.dtype or "float32")
         with show_progress("windows", quiet=quiet) as progress:
             if output == "-":
-                runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
+                warnings = runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
+                _warn(warnings[told:])
                 return
             try:
                 run = runs.score_inputs(inputs, loaded, output=output, settings=settings, progress=progress)
             except KeyboardInterrupt:
-                again = shlex.join(["gexplain", *sys.argv[1:]])
-                raise InterruptedRunError("interrupted", hint=f"to go on, the same again: {again}") from None
-    for warning in run.warnings[told:]:
-        click.echo(f"gexplain: warning: {warning}", err=True)
+                # Those two would discard what is done.
+                words = [word for word in sys.argv[1:] if word not in ("--force", "--no-resume")]
+                again = shlex.join(["gexplain", *words])
+                raise InterruptedRunError("interrupted", hint=f"to go on, the same regions again: {again}") from None
+    _warn(run.warnings[told:])
     if not quiet:
         click.echo(_summary(run.path, run.manifest), err=True)
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        click.echo(f"gexplain: warning: {warning}", err=True)
 
 
 def _summary(path: Path, manifest: Mapping[str, Any]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import torch
 
 from gexplain.arrays import FloatArray, IntArray
 from gexplain.attribution.attnlrp import relevance_of_batch
@@ -42,6 +44,17 @@ class Reading:
     words: FloatArray
     special: FloatArray
     ledger: Mapping[str, FloatArray]
+
+
+class Explainer(Protocol):
+    """What the pipeline asks of a model and a method: readings of DNA strings, whatever the model reads them as."""
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences that go through the model at once."""
+
+    def read(self, sequences: Sequence[str], target: Target, strand: Strand = "+") -> list[Reading]:
+        """One reading per sequence, in order; "." reads both strands and averages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +138,17 @@ class TokenExplainer:
     ) -> list[Reading]:
         """Readings of one batch; the strands of a sequence are neighbouring rows of `tokens`."""
         ids_BT, mask_BT = self.model.pad(tokens)
-        result = relevance_of_batch(
-            self.model.network,
-            ids_BT,
-            mask_BT,
-            target,
-            rules=METHODS[self.method],
-            n_strands=len(strands),
-        )
+        try:
+            result = relevance_of_batch(
+                self.model.network, ids_BT, mask_BT, target, rules=METHODS[self.method], n_strands=len(strands)
+            )
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+            raise RunError(
+                f"out of memory on {self.model.device}, with {ids_BT.shape[0]} sequences of {ids_BT.shape[1]} tokens",
+                hint="use a smaller --batch-size or --window; the same command then goes on where it stopped",
+            ) from error
         relevance_KBT = result.token_relevance.cpu().numpy().astype(self.model.result_dtype, copy=False)
         if not np.isfinite(relevance_KBT).all():
             raise RunError("the relevance of a window is not finite", hint="use --dtype float32, if you did not")

@@ -82,10 +82,12 @@ class _Tap(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         (grad,), (factor,) = grads, ctx.saved_tensors
         n_rows = grad.shape[0]
+        dtype = torch.promote_types(torch.promote_types(grad.dtype, factor.dtype), torch.float32)
+        exact, factor = grad.to(dtype), factor.to(dtype)  # sums of half-precision numbers would not close
         if factor.dim() == 1:  # a constant that all tokens share
-            amount = (grad @ factor.to(grad.dtype)).view(n_rows, -1)
+            amount = (exact @ factor).view(n_rows, -1)
         else:
-            amount = torch.linalg.vecdot(grad, factor).view(n_rows, -1)
+            amount = torch.linalg.vecdot(exact, factor).view(n_rows, -1)
         ctx.ledger.book(ctx.name, ctx.sign * amount.sum(1, dtype=torch.float64))
         return grad, None, None, None, None
 
@@ -198,15 +200,11 @@ class _SplitHeads(Function):
         return split_heads(qkv_BTE, n_heads)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None]:
-        given = next(grad for grad in grads if grad is not None)
-        n_rows, n_heads, n_tokens, head_width = given.shape
-        grad_BT3HD = given.new_empty(n_rows, n_tokens, 3, n_heads, head_width)
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        n_rows, n_heads, n_tokens, head_width = grads[0].shape
+        grad_BT3HD = grads[0].new_empty(n_rows, n_tokens, 3, n_heads, head_width)
         for part, (grad_BHTD, scale) in enumerate(zip(grads, ctx.scales, strict=True)):
-            if grad_BHTD is None:
-                grad_BT3HD[:, :, part] = 0
-            else:
-                torch.mul(grad_BHTD.transpose(1, 2), scale, out=grad_BT3HD[:, :, part])
+            torch.mul(grad_BHTD.transpose(1, 2), scale, out=grad_BT3HD[:, :, part])
         return grad_BT3HD.flatten(2), None, None
 
 
