@@ -24,6 +24,7 @@ from gexplain.genome.fasta import Genome
 from gexplain.genome.frames import from_dataframe, from_pyranges
 from gexplain.genome.intervals import Interval, parse_region
 from gexplain.plan import REASONS, Plan, Status, StrandMode, plan_regions, require_scorable
+from gexplain.windows import Tiling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +100,8 @@ class ScoreSettings:
             number = getattr(self, option)
             if number is not None and number < 1:
                 raise UsageError(f"{option} {number}; expected at least 1", hint="leave it out for the default")
+        if self.window is not None:
+            Tiling(self.window, self.stride or 1, self.shifts)  # what can be told of them before the model is known
         if self.strict and self.on_bad_line == "skip":
             raise UsageError("strict refuses what skipping bad lines would skip", hint="give one of the two")
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gexplain.arrays import IntArray
-from gexplain.errors import InputError, count
+from gexplain.errors import InputError
 from gexplain.genome.bed import Region
 from gexplain.genome.intervals import Strand
 from gexplain.windows import Tiling, Window
@@ -224,7 +224,7 @@ def require_scorable(plan: Plan, source: str) -> None:
         return
     reasons = [f"{n:,} {REASONS[status]}" for status, n in plan.skipped().most_common()]
     raise InputError(
-        f"none of {count(plan.n_regions, 'region')} in {source} can be scored",
+        f"{source}: no region can be scored, of {plan.n_regions:,}",
         detail="\n".join(reasons),
         hint=_MENDS[plan.skipped().most_common(1)[0][0]],
     )

@@ -48,6 +48,7 @@ from gexplain.outputs import (
 from gexplain.pipeline import WindowResult, read_windows, tracks_of
 from gexplain.plan import REASONS, Status
 from gexplain.report.igv import write_igv_session
+from gexplain.statistics import TrackStatistics
 from gexplain.store import WindowStore, describe_difference
 from gexplain.windows import DEFAULT_WINDOW, Tiling, Window
 
@@ -61,6 +62,8 @@ MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished"
 STORE = "windows.sqlite"
 LOCK = "lock"
+# More of the letters read than this are worth a warning.
+AMBIGUOUS_SHARE = 0.1
 _OUTPUTS = ("tracks", "regions.tsv", "stats.tsv", "igv_session.xml")
 
 
@@ -164,11 +167,15 @@ def score_inputs(
         if finished is not None:
             _empty(work)  # a crash after the last move may have left the store
             return finished
-        started = time.monotonic()
+        started, manifest = time.monotonic(), None
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
             scoring.fill(store, progress)
             computed = time.monotonic()
-            manifest = scoring.write(store, work)
+            if store.n_scored():
+                manifest = scoring.write(store, work)
+        if manifest is None:
+            _empty(work)  # nothing to resume
+            raise _nothing_scored_error(inputs.source)
         manifest["seconds"] = {
             "windows": round(computed - started, 3),
             "outputs": round(time.monotonic() - computed, 3),
@@ -299,8 +306,6 @@ class Scoring:
     def write(self, store: WindowStore, work: Path) -> dict[str, Any]:
         """Write all outputs but the manifest into the work directory; returns the manifest."""
         inputs, plan = self.inputs, self.inputs.plan
-        if not store.n_scored():
-            raise _nothing_scored_error(inputs.source)
         shutil.rmtree(work / "tracks", ignore_errors=True)
         (work / "tracks").mkdir()
         tracks = tracks_of(store.all_results(), self.model, self.target, self.settings.weight)
@@ -310,11 +315,19 @@ class Scoring:
         if self.settings.strict and statuses[Status.ONLY_N]:
             raise _strict_error(inputs.source, statuses[Status.ONLY_N])
         write_statistics(work / "stats.tsv", statistics)
-        return self._manifest(store, statuses, {name: one.n_bases for name, one in statistics.items()})
+        return self._manifest(store, statuses, statistics)
 
-    def _manifest(self, store: WindowStore, statuses: Counter[Status], n_bases: Mapping[str, int]) -> dict[str, Any]:
+    def _manifest(
+        self, store: WindowStore, statuses: Counter[Status], statistics: Mapping[str, TrackStatistics]
+    ) -> dict[str, Any]:
         inputs, plan, model = self.inputs, self.inputs.plan, self.model
         warnings = [*inputs.warnings, *_only_n_warning(statuses[Status.ONLY_N])]
+        n_read = sum(statistics[name.stem].sum for name in self.names if name.kind == "coverage")
+        if store.n_ambiguous() > AMBIGUOUS_SHARE * n_read:
+            warnings.append(
+                f"{store.n_ambiguous() / n_read:.0%} of the bases read are none of A, C, G and T"
+                " (N, IUPAC letters, or RNA's U): the model reads them as unknown"
+            )
         return {
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {
@@ -351,7 +364,7 @@ class Scoring:
                     "kind": name.kind,
                     "target": name.target,
                     "strand": name.strand,
-                    "bases": n_bases[name.stem],
+                    "bases": statistics[name.stem].n_bases,
                 }
                 for name in self.names
             },
@@ -374,7 +387,7 @@ def _strict_error(source: str, n_only_n: int) -> SkippedRegionsError:
     return SkippedRegionsError(
         f"{source}: --strict, and {count(n_only_n, 'region')} cannot be scored",
         detail=f"{n_only_n:,} {REASONS[Status.ONLY_N]}",
-        hint="remove them; without --strict they are skipped, with a reason each in regions.tsv",
+        hint="remove them; without --strict they are skipped",
     )
 
 

@@ -39,14 +39,17 @@ class Tiling:
 
     def __post_init__(self) -> None:
         if self.window < 1:
-            raise UsageError(f"--window {self.window}: expected at least 1 nucleotide")
+            raise UsageError(f"--window {self.window}: expected at least 1 nucleotide", hint="512, say")
         if not 1 <= self.stride <= self.window:
             raise UsageError(
                 f"--stride {self.stride}: expected 1 to the window's {self.window} nucleotides",
                 hint="a longer stride would leave bases between the windows unscored",
             )
         if not 1 <= self.shifts <= self.window:
-            raise UsageError(f"--shifts {self.shifts}: expected 1 to the window's {self.window} nucleotides")
+            raise UsageError(
+                f"--shifts {self.shifts}: expected 1 to the window's {self.window} nucleotides",
+                hint="8 shifts move the token borders enough for most uses",
+            )
 
     @property
     def offsets(self) -> IntArray:

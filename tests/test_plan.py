@@ -81,7 +81,7 @@ def test_nothing_to_score_is_told_with_the_reasons():
     plan = plan_regions(regions(("chr1", 400, 501), ("chr1", 7, 7), ("chr1", 8, 8)), CHROMS)
     with pytest.raises(InputError, match="2 empty region") as caught:
         require_scorable(plan, "peaks.bed")
-    assert "none of 3 regions in peaks.bed" in str(caught.value)
+    assert "peaks.bed: no region can be scored, of 3" in str(caught.value)
 
 
 def test_no_region_at_all_is_told():

@@ -126,6 +126,8 @@ def command(
     """  # noqa: D301 - click wants the control character
     if not output:
         raise UsageError("-o is empty; expected a directory to write, or -", hint="is a shell variable not set?")
+    if output == "-":
+        _refuse_what_a_stream_ignores()
     settings = ScoreSettings(chroms=_listed(chroms), formats=_listed(formats), **options)  # type: ignore[arg-type]
     source, genome = split_paths(paths, region)
     with open_inputs(source, genome, settings) as inputs:
@@ -155,6 +157,13 @@ def command(
     _warn(run.warnings[told:])
     if not quiet:
         click.echo(_summary(run.path, run.manifest), err=True)
+
+
+def _refuse_what_a_stream_ignores() -> None:
+    context = click.get_current_context()
+    for parameter, option in (("formats", "--format"), ("force", "--force"), ("resume", "--resume/--no-resume")):
+        if context.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(f"{option} has no meaning with -o -, which streams bedGraph", hint=f"drop {option}")
 
 
 def _warn(warnings: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gexplain.errors import InputError, preview
 from gexplain.genome.bed import BedReader
 
 
@@ -27,7 +28,13 @@ def blacklisted(
     import pyranges as pr
 
     bad = [region.interval for region in BedReader(path) if region.interval.width > 0]
-    matches = {} if names is None else names({interval.chrom for interval in bad})
+    seen = {interval.chrom for interval in bad}
+    matches = {chrom: chrom for chrom in seen} if names is None else names(seen)
+    if seen and not matches:
+        raise InputError(
+            f"none of the chromosomes of the blacklist {path} are in the FASTA: {preview(sorted(seen))}",
+            hint="give the blacklist of the FASTA's assembly, or --chrom-alias",
+        )
     is_bad = np.zeros(len(starts), dtype=bool)
     # pyranges reads an empty interval as one that touches what it lies in.
     filled = np.flatnonzero(ends > starts)

@@ -44,7 +44,7 @@ def parse_region(text: str, chroms: Mapping[str, int]) -> Interval:
     """
     if text.strip() in chroms:
         return Interval(text.strip(), 0, chroms[text.strip()])
-    match = re.fullmatch(r"(?P<chrom>\S+):(?P<start>\d[\d,]*)(?:-(?P<end>\d[\d,]*))?", text.strip())
+    match = re.fullmatch(r"(?P<chrom>\S+):(?P<start>\d[\d,]{0,18})(?:-(?P<end>\d[\d,]{0,18}))?", text.strip())
     if match is None:
         raise InputError(
             f"not a region: {text!r}; expected chrom:first-last, 1-based and inclusive",

@@ -106,20 +106,22 @@ def load_model(name: str | os.PathLike[str], *, device: str = "auto", dtype: str
 def choose_device(name: str) -> torch.device:
     """The torch device that a name means; UsageError where it is not on this machine."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise UsageError(f"no device {name!r}", hint="auto, cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device {name!r} is none that gexplain runs on", hint="auto, cpu, cuda or cuda:N")
+    if device.type == "cpu":
+        return torch.device("cpu")
     found = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= found:
+    if (device.index or 0) >= found:
         raise UsageError(
             f"no device {name!r}: this machine has {found} CUDA devices that torch can use",
             hint="use --device cpu, or install a CUDA build of torch",
         )
-    return device
+    return torch.device("cuda", device.index or 0)
 
 
 def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[IntArray]:

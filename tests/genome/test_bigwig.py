@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +15,10 @@ import pytest
 from paths import SHARED, needs_shared
 
 from gexplain.errors import InputError, RunError
-from gexplain.genome.bigwig import MIN_FIXED_STEP_RUN, BigWigWriter, bigwig_chroms, read_bigwig
+from gexplain.genome.bigwig import MIN_FIXED_STEP_RUN, PAGE, BigWigWriter, bigwig_chroms, read_bigwig
 
 CHROMS = {"chrII": 5000, "chrI": 3000}
+TOTALS = ("nBasesCovered", "minVal", "maxVal", "sumData", "sumSquared")
 
 
 def f32(*values: float) -> np.ndarray:
@@ -56,9 +61,126 @@ def test_the_header_keeps_the_order_of_the_fasta(tmp_path: Path) -> None:
     assert list(bigwig_chroms(tmp_path / "a.bw").items()) == list(CHROMS.items())
 
 
+@pytest.mark.parametrize("n_chroms", [1, 256, 257, 1000])
+def test_every_chromosome_is_found_by_its_name(tmp_path: Path, n_chroms: int) -> None:
+    # Neither sorted nor of one length, and many begin as others do.
+    chroms = {f"{'chrUn_' * (i % 3)}{i * 7919 % 1009}": 10 + i for i in range(n_chroms)}
+    with BigWigWriter(tmp_path / "a.bw", chroms) as writer:
+        for i, chrom in enumerate(chroms):
+            writer.write(chrom, i % 10, f32(i))
+    assert list(bigwig_chroms(tmp_path / "a.bw").items()) == list(chroms.items())
+    with pyBigWig.open(str(tmp_path / "a.bw")) as file:
+        assert [file.intervals(chrom) for chrom in chroms] == [((i % 10, i % 10 + 1, i),) for i in range(n_chroms)]
+
+
+def test_names_stand_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+    # Kent's tools search by comparing bytes, pyBigWig does not.
+    BigWigWriter(tmp_path / "a.bw", {"chr2": 20, "é": 40, "chr10": 30, "Z": 10}).close()
+    content = (tmp_path / "a.bw").read_bytes()
+    # A key, as long as the longest, then id and length.
+    items = list(struct.iter_unpack("<5sII", content[344 + 32 + 4 :][: 4 * 13]))
+    assert items == [
+        (b"Z\0\0\0\0", 3, 10),
+        (b"chr10", 2, 30),
+        (b"chr2\0", 0, 20),
+        ("é".encode() + b"\0\0\0", 1, 40),
+    ]
+
+
 def test_a_file_without_values_opens_and_is_all_gaps(tmp_path: Path) -> None:
     BigWigWriter(tmp_path / "a.bw", CHROMS).close()
     assert np.isnan(read_bigwig(tmp_path / "a.bw", "chrI", 0, 10)).tolist() == [True] * 10
+    with pyBigWig.open(str(tmp_path / "a.bw")) as file:
+        assert {name: file.header()[name] for name in TOTALS} == dict.fromkeys(TOTALS, 0)
+        assert file.intervals("chrI") is None
+        assert file.stats("chrI", 0, 3000) == [None]
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.01, 0.5, 0.999, 1])
+def test_values_come_back_however_dense(tmp_path: Path, share: float) -> None:
+    rng = np.random.default_rng(3)
+    # More than a page, and its end is neither that of a block nor of a bin.
+    length = PAGE + 70_001
+    values = np.where(rng.random(length) < share, rng.normal(size=length), np.nan).astype(np.float32)
+    with BigWigWriter(tmp_path / "a.bw", {"b": length, "a": length}) as writer:
+        writer.write("b", 0, values)
+        writer.write("a", 0, values[::-1])
+    np.testing.assert_array_equal(read_bigwig(tmp_path / "a.bw", "b", 0, length), values)
+    np.testing.assert_array_equal(read_bigwig(tmp_path / "a.bw", "a", 0, length), values[::-1])
+    with pyBigWig.open(str(tmp_path / "a.bw")) as file:
+        starts = np.flatnonzero(~np.isnan(values))
+        assert file.intervals("b") == tuple((at, at + 1, values[at]) for at in starts.tolist())
+
+
+def test_blocks_are_found_when_a_node_cannot_hold_them(tmp_path: Path) -> None:
+    length = 1000 * (MIN_FIXED_STEP_RUN + 1)
+    values = np.arange(length, dtype=np.float32)
+    values[:: MIN_FIXED_STEP_RUN + 1] = np.nan
+    with BigWigWriter(tmp_path / "a.bw", {"a": length}) as writer:
+        writer.write("a", 0, values)
+    for start in range(0, length, 997):
+        found = read_bigwig(tmp_path / "a.bw", "a", start, min(start + 100, length))
+        np.testing.assert_array_equal(found, values[start : start + 100])
+
+
+def test_how_values_are_cut_into_calls_changes_no_byte(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=3 * PAGE).astype(np.float32)
+    values[rng.random(3 * PAGE) < 0.01] = np.nan
+    values[PAGE + 100 : 2 * PAGE + 100] = np.nan
+    contents = []
+    for piece in (3 * PAGE, PAGE, 4097, 300):
+        with BigWigWriter(tmp_path / "a.bw", {"b": 4 * PAGE, "a": 4 * PAGE}) as writer:
+            for chrom in "ba":
+                for start in range(0, 3 * PAGE, piece):
+                    writer.write(chrom, 17 + start, values[start : start + piece])
+        contents.append((tmp_path / "a.bw").read_bytes())
+    assert len(set(contents)) == 1
+
+
+def test_totals_are_those_of_the_values(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    values = rng.integers(-1000, 1000, size=200_000).astype(np.float32)
+    values[rng.random(200_000) < 0.3] = np.nan
+    with BigWigWriter(tmp_path / "a.bw", {"b": 100_000, "a": 100_000}) as writer:
+        writer.write("b", 0, values[:100_000])
+        writer.write("a", 0, values[100_000:])
+    exact = values[~np.isnan(values)].astype(int)
+    totals = len(exact), exact.min(), exact.max(), exact.sum(), (exact**2).sum()
+    with pyBigWig.open(str(tmp_path / "a.bw")) as file:
+        assert {name: file.header()[name] for name in TOTALS} == dict(zip(TOTALS, totals, strict=True))
+
+
+@pytest.mark.parametrize("share", [1, 0.3])
+@pytest.mark.parametrize("width", [64, 4096, 65_536])
+def test_zoom_levels_agree_with_the_values(tmp_path: Path, share: float, width: int) -> None:
+    rng = np.random.default_rng(11)
+    length = 4 * 65_536
+    n_bins = min(length // width, 128)
+    values = np.where(rng.random(length) < share, rng.normal(loc=1, size=length), np.nan).astype(np.float32)
+    with BigWigWriter(tmp_path / "a.bw", {"b": 500, "a": length}) as writer:
+        writer.write("b", 0, f32(1000))
+        writer.write("a", 0, values)
+    bins = values.astype(np.float64).reshape(-1, width)[:n_bins]
+    expected = {
+        "mean": np.nanmean(bins, 1),
+        "min": np.nanmin(bins, 1),
+        "max": np.nanmax(bins, 1),
+        "std": np.nanstd(bins, 1, ddof=1),
+        "coverage": (~np.isnan(bins)).mean(1),
+    }
+    with pyBigWig.open(str(tmp_path / "a.bw")) as file:
+        for kind, exact in expected.items():
+            for exactly in (False, True):
+                found = file.stats("a", 0, n_bins * width, type=kind, nBins=n_bins, exact=exactly)
+                np.testing.assert_allclose(found, exact, rtol=1e-5, err_msg=f"{kind} {exactly}")
+
+
+def test_squares_above_float32_leave_the_rest_as_it_is(tmp_path: Path) -> None:
+    with BigWigWriter(tmp_path / "a.bw", {"a": 4096}) as writer:
+        writer.write("a", 0, np.full(4096, 1e30, dtype=np.float32))
+    with pyBigWig.open(str(tmp_path / "a.bw")) as file:
+        assert file.stats("a", 0, 4096)[0] == pytest.approx(1e30)
 
 
 def test_zoom_levels_are_written_for_browsers(tmp_path: Path) -> None:
@@ -68,6 +190,18 @@ def test_zoom_levels_are_written_for_browsers(tmp_path: Path) -> None:
         assert file.header()["nLevels"] >= 3
         # From a zoom level, whose bins do not end where the chromosome does.
         assert file.stats("a", 0, 100_000)[0] == pytest.approx(49_999.5, rel=0.01)
+
+
+@pytest.mark.parametrize(("step", "reductions"), [(1, [32, 128, 512]), (100, [2048]), (100_000, [32])])
+def test_zoom_levels_that_save_nothing_are_left_out(tmp_path: Path, step: int, reductions: list[int]) -> None:
+    values = np.full(100_000, np.nan, dtype=np.float32)
+    values[::step] = 1
+    with BigWigWriter(tmp_path / "a.bw", {"a": 100_000}) as writer:
+        writer.write("a", 0, values)
+    content = (tmp_path / "a.bw").read_bytes()
+    (n_levels,) = struct.unpack_from("<H", content, 6)
+    found = [struct.unpack_from("<I", content, 64 + 24 * level)[0] for level in range(n_levels)]
+    assert found[: len(reductions)] == reductions
 
 
 def test_many_short_runs_stay_small(tmp_path: Path) -> None:
@@ -143,26 +277,62 @@ def test_a_folder_that_is_not_there_is_a_run_error(tmp_path: Path) -> None:
         BigWigWriter(tmp_path / "absent" / "a.bw", CHROMS)
 
 
-def test_a_full_disk_is_a_run_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: int) -> None:
-        raise OSError(28, "No space left on device")
+def run_in_subprocess(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
-    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
 
-    def write() -> None:
-        with BigWigWriter(tmp_path / "a.bw", CHROMS) as writer:
-            writer.write("chrI", 0, f32(1))
+@pytest.mark.parametrize("limit", [0, 100_000, 380_000])
+def test_a_full_disk_is_a_run_error_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
+    # The header, the values and, when it is closed, the zoom levels do not fit.
+    code = """
+        import resource, sys
+        import numpy as np
+        from gexplain.errors import RunError
+        from gexplain.genome.bigwig import BigWigWriter
 
-    with pytest.raises(RunError, match="no space left on device"):
-        write()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+        values = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
+        try:
+            with BigWigWriter(sys.argv[1], {"a": 100_000}) as writer:
+                writer.write("a", 0, values)
+        except RunError as error:
+            print(error)
+    """
+    assert "a.bw: file too large" in run_in_subprocess(code, str(tmp_path / "a.bw"), str(limit)).stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_without_its_end_is_not_given_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gexplain.genome.bigwig.END_MAGIC", b"absent")
-    with pytest.raises(RunError, match="its end is missing"):
-        BigWigWriter(tmp_path / "a.bw", CHROMS).close()
-    assert list(tmp_path.iterdir()) == []
+def test_a_killed_process_leaves_no_file_of_that_name(tmp_path: Path) -> None:
+    code = """
+        import os, signal, sys
+        import numpy as np
+        from gexplain.genome.bigwig import BigWigWriter
+
+        with BigWigWriter(sys.argv[1], {"a": 1_000_000}) as writer:
+            writer.write("a", 0, np.ones(1_000_000, dtype=np.float32))
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert run_in_subprocess(code, str(tmp_path / "a.bw")).returncode == -signal.SIGKILL
+    assert not (tmp_path / "a.bw").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_memory_does_not_grow_with_the_track(tmp_path: Path) -> None:
+    code = """
+        import re, sys
+        from pathlib import Path
+        import numpy as np
+        from gexplain.genome.bigwig import BigWigWriter
+
+        values = np.random.default_rng(0).normal(size=1_000_000).astype(np.float32)
+        with BigWigWriter(sys.argv[1], {"a": 100_000_000}) as writer:
+            for start in range(0, int(sys.argv[2]), 1_000_000):
+                writer.write("a", start, values)
+        print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+    """
+    short, long = (int(run_in_subprocess(code, str(tmp_path / "a.bw"), n).stdout) for n in ("1000000", "20000000"))
+    assert long - short < 5_000
 
 
 @pytest.mark.parametrize("chroms", [{}, {"a": 0}, {"a": 2**32}])
