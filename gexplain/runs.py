@@ -13,57 +13,41 @@ import csv
 import fcntl
 import json
 import os
-import platform
 import shutil
 import tempfile
 import time
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from gexplain.arrays import FloatArray
-from gexplain.attribution.explainers import METHODS, TokenExplainer
-from gexplain.attribution.target import Target, parse_target
-from gexplain.errors import InputError, RunError, SkippedRegionsError, UsageError, count
+from gexplain.errors import RunError, UsageError
 from gexplain.genome.bedgraph import BedGraphWriter
 from gexplain.genome.bigwig import read_bigwig
 from gexplain.genome.intervals import Interval
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
-from gexplain.models.model import Model, choose_device, load_model
+from gexplain.models.model import Model
 from gexplain.outputs import (
     FORMATS,
     TEXT_COLUMNS,
-    RegionTable,
-    TrackName,
-    name_tracks,
-    write_statistics,
-    write_tracks,
 )
-from gexplain.pipeline import WindowResult, read_windows, tracks_of
+from gexplain.pipeline import WindowResult, tracks_of
 from gexplain.plan import REASONS, Status
 from gexplain.report.igv import write_igv_session
-from gexplain.statistics import TrackStatistics
+from gexplain.scoring import Progress, Scoring, nothing_scored_error, only_n_warnings, strict_error
 from gexplain.store import WindowStore, describe_difference
-from gexplain.windows import DEFAULT_WINDOW, Tiling, Window
+from gexplain.windows import Window
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Progress = Callable[[int, int], None]
-"""Called with the windows done and the windows in all."""
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished"
 STORE = "windows.sqlite"
 LOCK = "lock"
-# More of the letters read than this are worth a warning.
-AMBIGUOUS_SHARE = 0.1
 _OUTPUTS = ("tracks", "regions.tsv", "stats.tsv", "igv_session.xml")
 
 
@@ -175,7 +159,7 @@ def score_inputs(
                 manifest = scoring.write(store, work)
         if manifest is None:
             _empty(work)  # nothing to resume
-            raise _nothing_scored_error(inputs.source)
+            raise nothing_scored_error(inputs.source)
         manifest["seconds"] = {
             "windows": round(computed - started, 3),
             "outputs": round(time.monotonic() - computed, 3),
@@ -214,181 +198,11 @@ def stream_bedgraph(
         for _, track in tracks_of(results(), scoring.model, scoring.target, settings.weight):
             writer.write(track.interval.chrom, track.interval.start, track.values[0])
     if not n_scored:
-        raise _nothing_scored_error(inputs.source)
+        raise nothing_scored_error(inputs.source)
     n_only_n = inputs.plan.count_covered_by(scoring.tiling, unscored)
     if n_only_n and settings.strict:
-        raise _strict_error(inputs.source, n_only_n)
-    return [*inputs.warnings, *_only_n_warning(n_only_n)]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scoring:
-    """Inputs, a model and settings that fit together: one run, all questions answered."""
-
-    inputs: Inputs
-    model: Model
-    settings: ScoreSettings
-    target: Target
-    tiling: Tiling
-    explainer: TokenExplainer
-    names: list[TrackName]
-
-    @classmethod
-    def prepare(cls, inputs: Inputs, model: Model | str | os.PathLike[str], settings: ScoreSettings) -> Scoring:
-        """The run, with the model loaded if it is not yet."""
-        if not isinstance(model, Model):
-            model = load_model(model, device=settings.device or "auto", dtype=settings.dtype or "float32")
-        for what, asked, has in (
-            ("device", settings.device and choose_device(settings.device), model.device),
-            ("dtype", settings.dtype, model.dtype),
-        ):
-            if asked is not None and asked != has:
-                raise UsageError(f"{what} {asked} asked for, but the model is loaded as {has}", hint="load it so")
-        if settings.weight == "probability" and model.head == "regression":
-            raise UsageError("a regression has no probability to weight by", hint="use --weight none")
-        window = settings.window if settings.window is not None else model.window or DEFAULT_WINDOW
-        stride = settings.stride if settings.stride is not None else max(1, window // 2)
-        target = parse_target(settings.target, model.labels, settings.explained)
-        return cls(
-            inputs=inputs,
-            model=model,
-            settings=settings,
-            target=target,
-            tiling=Tiling(window, stride, settings.shifts),
-            explainer=TokenExplainer(model, settings.method, settings.projection, settings.batch_size),
-            names=name_tracks(target, inputs.plan.strands(), by_strand=settings.strand == "region"),
-        )
-
-    def fingerprint(self) -> dict[str, object]:
-        """All that results depend on, beyond rounding: a run is resumed only under the same."""
-        return {
-            "gexplain": version("gexplain"),
-            "model": self.model.checkpoint.sha256,
-            "tokenizer": self.model.tokenizer.sha256,
-            "architecture": asdict(self.model.checkpoint.config),
-            "classes": list(self.model.labels),
-            "head": self.model.head,
-            "dtype": self.model.dtype,
-            "genome": self.inputs.genome_sha256,
-            "regions": self.inputs.sha256,
-            "scored regions": self.inputs.plan.sha256(),
-            "window": self.tiling.window,
-            "stride": self.tiling.stride,
-            "shifts": self.tiling.shifts,
-            "target": list(self.target.names),
-            "explained": self.settings.explained,
-            "method": self.settings.method,
-            "projection": self.settings.projection,
-            "strand": self.settings.strand,
-            "weight": self.settings.weight,
-            "formats": sorted(self.settings.formats),
-        }
-
-    def results(
-        self, windows: Iterable[Window], n_done: int, progress: Progress | None
-    ) -> Iterator[list[WindowResult]]:
-        """Results of windows, pool by pool, telling progress."""
-        n_windows = self.inputs.plan.count_windows(self.tiling)
-        for pool in read_windows(windows, self.inputs.genome, self.explainer, self.target):
-            yield pool
-            n_done += len(pool)
-            if progress is not None:
-                progress(n_done, n_windows)
-
-    def fill(self, store: WindowStore, progress: Progress | None) -> None:
-        """Compute what the store lacks."""
-        if progress is not None:
-            progress(store.n_done(), self.inputs.plan.count_windows(self.tiling))
-        missing = self.inputs.plan.windows(self.tiling, store.done)
-        for pool in self.results(missing, store.n_done(), progress):
-            store.add(pool)
-
-    def write(self, store: WindowStore, work: Path) -> dict[str, Any]:
-        """Write all outputs but the manifest into the work directory; returns the manifest."""
-        inputs, plan = self.inputs, self.inputs.plan
-        shutil.rmtree(work / "tracks", ignore_errors=True)
-        (work / "tracks").mkdir()
-        tracks = tracks_of(store.all_results(), self.model, self.target, self.settings.weight)
-        statistics = write_tracks(work / "tracks", self.names, self.settings.formats, plan.chroms, tracks)
-        table = RegionTable(plan, store, inputs.genome, self.model, self.target, self.tiling, self.settings.weight)
-        statuses = table.write(work / "regions.tsv")
-        if self.settings.strict and statuses[Status.ONLY_N]:
-            raise _strict_error(inputs.source, statuses[Status.ONLY_N])
-        write_statistics(work / "stats.tsv", statistics)
-        return self._manifest(store, statuses, statistics)
-
-    def _manifest(
-        self, store: WindowStore, statuses: Counter[Status], statistics: Mapping[str, TrackStatistics]
-    ) -> dict[str, Any]:
-        inputs, plan, model = self.inputs, self.inputs.plan, self.model
-        warnings = [*inputs.warnings, *_only_n_warning(statuses[Status.ONLY_N])]
-        n_read = sum(statistics[name.stem].sum for name in self.names if name.kind == "coverage")
-        if store.n_ambiguous() > AMBIGUOUS_SHARE * n_read:
-            warnings.append(
-                f"{store.n_ambiguous() / n_read:.0%} of the bases read are none of A, C, G and T"
-                " (N, IUPAC letters, or RNA's U): the model reads them as unknown"
-            )
-        return {
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("gexplain", "torch", "tokenizers", "pysam", "pyBigWig")},
-            },
-            "settings": self.fingerprint(),
-            "model": {
-                "source": model.checkpoint.source,
-                "form": model.checkpoint.form,
-                "sha256": model.checkpoint.sha256,
-                "classes": list(model.labels),
-                "head": model.head,
-            },
-            "genome": {
-                "file": str(inputs.genome.path),
-                "sha256": inputs.genome_sha256,
-                "chromosomes": len(plan.chroms),
-                "bases": sum(plan.chroms.values()),
-            },
-            "regions": {
-                "source": inputs.source,
-                "sha256": inputs.sha256,
-                "lines": plan.n_regions,
-                "scored": statuses[Status.SCORED],
-                "skipped": {REASONS[one]: n for one, n in statuses.items() if one != Status.SCORED},
-            },
-            "rules": dict(METHODS[self.settings.method].described),
-            "device": str(model.device),
-            "windows": {"read": store.n_scored(), "N alone": store.n_done() - store.n_scored()},
-            "ambiguous bases read": store.n_ambiguous(),
-            "tracks": {
-                name.stem: {
-                    "kind": name.kind,
-                    "target": name.target,
-                    "strand": name.strand,
-                    "bases": statistics[name.stem].n_bases,
-                }
-                for name in self.names
-            },
-            "warnings": warnings,
-        }
-
-
-def _nothing_scored_error(source: str) -> InputError:
-    return InputError(
-        f"{source}: every window of the regions is N alone",
-        hint="check the regions and the FASTA: nothing there can be scored",
-    )
-
-
-def _only_n_warning(n_only_n: int) -> list[str]:
-    return [f"{count(n_only_n, 'region')} skipped: {REASONS[Status.ONLY_N]}"] if n_only_n else []
-
-
-def _strict_error(source: str, n_only_n: int) -> SkippedRegionsError:
-    return SkippedRegionsError(
-        f"{source}: --strict, and {count(n_only_n, 'region')} cannot be scored",
-        detail=f"{n_only_n:,} {REASONS[Status.ONLY_N]}",
-        hint="remove them; without --strict they are skipped",
-    )
+        raise strict_error(inputs.source, n_only_n)
+    return [*inputs.warnings, *only_n_warnings(n_only_n)]
 
 
 def _check_directory(out: Path, settings: ScoreSettings) -> None:
@@ -426,7 +240,7 @@ def _finished_run(out: Path, scoring: Scoring) -> Run | None:
     if gone:
         raise RunError(f"{out}: a finished run lacks {gone[0]}", hint="use --force to compute it again")
     if scoring.settings.strict and n_only_n:
-        raise _strict_error(scoring.inputs.source, n_only_n)
+        raise strict_error(scoring.inputs.source, n_only_n)
     return run
 
 

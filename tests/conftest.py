@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Tiny models gain nothing from threads, and the spinning threads of two processes slow each other down many times.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch

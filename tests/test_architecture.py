@@ -25,6 +25,7 @@ LAYERS = [
     {"pipeline"},
     {"store"},
     {"outputs"},
+    {"scoring"},
     {"report"},
     {"runs"},
 ]
