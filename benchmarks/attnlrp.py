@@ -15,6 +15,7 @@ from statistics import median
 
 import torch
 from benchmark_model import CONFIG
+from gexplain_cli.memory import keep_freed_memory
 
 from gexplain.attribution.attnlrp import relevance_of_batch
 from gexplain.attribution.target import Target
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     device = torch.device(options.device)
+    keep_freed_memory()  # as the command does
     if options.dtype == "tf32":
         torch.backends.cuda.matmul.fp32_precision = "tf32"
 

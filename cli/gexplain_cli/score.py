@@ -13,6 +13,7 @@ import click
 from gexplain.errors import GexplainError, UsageError, count
 from gexplain.inputs import CHOICES, ScoreSettings, open_inputs
 from gexplain_cli.exits import INTERRUPTED
+from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.options import compute_options, region_options, split_paths
 from gexplain_cli.progress import show_progress
 
@@ -135,6 +136,7 @@ def command(
         from gexplain import runs
         from gexplain.models.model import load_model
 
+        keep_freed_memory()
         if threads is not None:
             import torch
 
