@@ -35,7 +35,7 @@ Format = Literal["bigwig", "bedgraph", "npz"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "explained": ("logit", "margin"),
-    "method": ("attnlrp", "cplrp", "gradient-x-input"),
+    "method": ("auto", "attnlrp", "cplrp", "deeplift", "gradient-x-input", "integrated-gradients"),
     "projection": ("uniform", "copy"),
     "strand": ("both", "forward", "reverse", "region"),
     "weight": ("none", "probability"),
@@ -51,13 +51,15 @@ class ScoreSettings:
     """What `score` is asked to do; the defaults are those of the command.
 
     target: a class name or index, "predicted" or "all"; by default the second class of a two-class model, else the
-    predicted one. explained: its logit, or its margin over the mean of the others. method: attnlrp, cplrp or
-    gradient-x-input. projection: uniform or copy. strand: both (averaged), forward, reverse, or region (each
-    region's own). window, stride: nucleotides; by default what the model was trained on (else 512), and half of it.
-    shifts: offsets at which each window is read. weight: probability scales a window's relevance by the target's
-    predicted probability. chroms: names or globs to score, all if empty. chrom_alias: "chr", or a file of two
-    columns. blacklist: a BED; regions that overlap it are skipped. formats: of the tracks. on_bad_line: stop, or
-    skip malformed BED lines. strict: refuse what would be warned of or skipped.
+    predicted one. explained: its logit, or its margin over the mean of the others. method: attnlrp or cplrp
+    (DNABERT-2), deeplift (CNN), gradient-x-input or integrated-gradients (both); auto is attnlrp for DNABERT-2 and
+    deeplift for a CNN. projection: uniform or copy; the same for a CNN, which has no tokens. strand: both
+    (averaged), forward, reverse, or region (each region's own). window, stride: nucleotides; by default what the
+    model was trained on (else 512), and half of it. shifts: offsets at which each window is read. weight:
+    probability scales a window's relevance by the target's predicted probability. chroms: names or globs to score,
+    all if empty. chrom_alias: "chr", or a file of two columns. blacklist: a BED; regions that overlap it are
+    skipped. formats: of the tracks. on_bad_line: stop, or skip malformed BED lines. strict: refuse what would be
+    warned of or skipped.
 
     batch_size: sequences that go through the model at once. device, dtype: as for `load_model`; a model that is
     loaded already must have them. resume: go on with an interrupted run. force: replace another run's output. These
@@ -66,7 +68,7 @@ class ScoreSettings:
 
     target: str | int | None = None
     explained: Literal["logit", "margin"] = "logit"
-    method: str = "attnlrp"
+    method: str = "auto"
     projection: str = "uniform"
     strand: StrandMode = "both"
     window: int | None = None

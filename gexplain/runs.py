@@ -29,6 +29,7 @@ from gexplain.genome.bedgraph import BedGraphWriter
 from gexplain.genome.bigwig import read_bigwig
 from gexplain.genome.intervals import Interval
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
+from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model
 from gexplain.outputs import (
     FORMATS,
@@ -100,7 +101,7 @@ class Run:
 def score(
     regions: RegionSource,
     genome: str | os.PathLike[str],
-    model: Model | str | os.PathLike[str],
+    model: Model | str | os.PathLike[str] = DEFAULT_MODEL,
     *,
     output: str | os.PathLike[str] | None = None,
     settings: ScoreSettings | None = None,
@@ -108,9 +109,10 @@ def score(
 ) -> Run:
     """Relevance tracks of regions of a genome: the library twin of `gexplain score`.
 
-    regions, genome: see `open_inputs`. model: a loaded model, or what `load_model` takes. output: the directory to
-    write; without one the run lives in a temporary directory, as long as the returned object. An interrupted run in
-    `output` is resumed, a finished one with the same settings is returned as it is.
+    regions, genome: see `open_inputs`. model: a loaded model, or what `load_model` takes; by default human-tf, which
+    comes with gexplain. output: the directory to write; without one the run lives in a temporary directory, as long
+    as the returned object. An interrupted run in `output` is resumed, a finished one with the same settings is
+    returned as it is.
 
     Raises the errors of `open_inputs` before the model is loaded; ModelError; RunError where `output` is another
     run's, in use or cannot be written.

@@ -10,13 +10,13 @@ import platform
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gexplain.attribution.explainers import METHODS, TokenExplainer
+from gexplain.attribution.explainers import TokenExplainer
 from gexplain.attribution.target import Target, parse_target
 from gexplain.errors import InputError, SkippedRegionsError, UsageError, count
 from gexplain.inputs import Inputs, ScoreSettings
@@ -77,9 +77,7 @@ class Scoring:
         """All that results depend on, beyond rounding: a run is resumed only under the same."""
         return {
             "gexplain": version("gexplain"),
-            "model": self.model.checkpoint.sha256,
-            "tokenizer": self.model.tokenizer.sha256,
-            "architecture": asdict(self.model.checkpoint.config),
+            **self.model.identity(),
             "classes": list(self.model.labels),
             "head": self.model.head,
             "dtype": self.model.dtype,
@@ -91,7 +89,7 @@ class Scoring:
             "shifts": self.tiling.shifts,
             "target": list(self.target.names),
             "explained": self.settings.explained,
-            "method": self.settings.method,
+            "method": self.explainer.method,
             "projection": self.settings.projection,
             "strand": self.settings.strand,
             "weight": self.settings.weight,
@@ -169,7 +167,7 @@ class Scoring:
                 "scored": statuses[Status.SCORED],
                 "skipped": {REASONS[one]: n for one, n in statuses.items() if one != Status.SCORED},
             },
-            "rules": dict(METHODS[self.settings.method].described),
+            "rules": dict(self.explainer.rules),
             "device": str(model.device),
             "windows": {"read": store.n_scored(), "N alone": store.n_done() - store.n_scored()},
             "ambiguous bases read": store.n_ambiguous(),

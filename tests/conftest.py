@@ -10,9 +10,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
-from tiny import tiny_checkpoint
+from tiny import tiny_checkpoint, tiny_cnn
 
 import gexplain
+from gexplain.models import bundled
 
 TEST_DATA = Path(__file__).resolve().parents[1] / "test_data"
 
@@ -35,6 +36,35 @@ def exact_model(checkpoint_dir):
 def model(checkpoint_dir):
     """The tiny model in float32, on the CPU."""
     return gexplain.load_model(checkpoint_dir, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def cnn_dir(tmp_path_factory) -> Path:
+    """A tiny CNN of three classes."""
+    return tiny_cnn(tmp_path_factory.mktemp("cnn") / "tiny", window=64)
+
+
+@pytest.fixture(scope="session")
+def exact_cnn(cnn_dir):
+    """The tiny CNN in float64."""
+    return gexplain.load_model(cnn_dir, device="cpu", dtype="float64")
+
+
+@pytest.fixture(scope="session")
+def cnn(cnn_dir):
+    """The tiny CNN in float32, on the CPU."""
+    return gexplain.load_model(cnn_dir, device="cpu")
+
+
+@pytest.fixture
+def zoo(tmp_path_factory, monkeypatch) -> Path:
+    """In the bundled models' place: a tiny human-tf, with its six classes, and a tiny CNN with two."""
+    root = tmp_path_factory.mktemp("zoo")
+    labels = ["background", "CTCF", "FOXA1", "GABPA", "REST", "USF1"]
+    tiny_checkpoint(root / "human-tf", labels=labels, window=101, n_targets=6)
+    tiny_cnn(root / "yeast-tf-cnn", labels=["background", "Reb1"], window=64)
+    monkeypatch.setattr(bundled, "zoo", lambda: root)
+    return root
 
 
 @pytest.fixture(params=["cpu", "cuda"])

@@ -197,3 +197,71 @@ def slopes(n_heads: int) -> list[float]:
 
 def gelu(x: float) -> float:
     return x * 0.5 * math.erfc(-x / math.sqrt(2))
+
+
+class CnnOracle:
+    """The baseline CNN, base by base and filter by filter, and its DeepLIFT relevance by explicit shares.
+
+    weights: state-dict name to float64 array. One sequence at a time, no padding, no matrix products.
+    """
+
+    def __init__(self, weights) -> None:
+        self.w = {name: np.asarray(value, dtype=np.float64) for name, value in weights.items()}
+
+    def forward(self, sequence: str) -> np.ndarray:
+        """Logits (N,); keeps what every layer has."""
+        filters, width = self.w["conv.weight"], self.w["conv.weight"].shape[2]
+        self.matches = np.zeros((len(filters), len(sequence)))
+        for f, pattern in enumerate(filters):
+            for start in range(len(sequence)):
+                self.matches[f, start] = self.w["conv.bias"][f]
+                for j in range(width):
+                    place = start + j - width // 2
+                    if 0 <= place < len(sequence) and sequence[place] in "ACGT":
+                        self.matches[f, start] += pattern["ACGT".index(sequence[place]), j]
+        self.rectified = np.maximum(self.matches, 0)
+        self.pooled = np.array([max(row) for row in self.rectified])
+        self.hidden = np.array(
+            [
+                sum(w * p for w, p in zip(row, self.pooled, strict=True)) + bias
+                for row, bias in zip(self.w["dense.weight"], self.w["dense.bias"], strict=True)
+            ]
+        )
+        return np.array(
+            [
+                sum(w * max(h, 0) for w, h in zip(row, self.hidden, strict=True)) + bias
+                for row, bias in zip(self.w["classifier.weight"], self.w["classifier.bias"], strict=True)
+            ]
+        )
+
+    def deeplift(self, sequence: str, target: int) -> np.ndarray:
+        """Relevance (L,) of one logit, by DeepLIFT's rules (Shrikumar et al. 2017), from a sequence of N.
+
+        Every difference from the reference is handed down as shares: a linear sum shares it in proportion to its
+        terms (Linear rule), a rectifier hands it to its input (Rescale rule), a maximum to where it is: that of the
+        sequence if it is the larger, else that of the reference, the first of equals.
+        """
+        self.forward("N" * len(sequence))
+        reference = self.rectified.copy(), self.pooled.copy(), self.hidden.copy(), self.matches.copy()
+        self.forward(sequence)
+        pooled, hidden = self.pooled - reference[1], self.hidden - reference[2]
+        to_pooled = np.zeros(len(pooled))
+        for unit, weight in enumerate(self.w["classifier.weight"][target]):
+            change = max(self.hidden[unit], 0) - max(reference[2][unit], 0)
+            for f in range(len(pooled)):
+                if hidden[unit]:
+                    share = self.w["dense.weight"][unit, f] * pooled[f] / hidden[unit]
+                    to_pooled[f] += weight * change * share
+        relevance = np.zeros(len(sequence))
+        width = self.w["conv.weight"].shape[2]
+        for f in range(len(pooled)):
+            if not pooled[f]:
+                continue
+            place = int((self.rectified if pooled[f] > 0 else reference[0])[f].argmax())
+            # Rescale: what the rectifier's output gets at this place, its input gets.
+            arriving, change = to_pooled[f], (self.matches - reference[3])[f, place]
+            for j in range(width):
+                at = place + j - width // 2
+                if 0 <= at < len(sequence) and sequence[at] in "ACGT":
+                    relevance[at] += arriving * self.w["conv.weight"][f, "ACGT".index(sequence[at]), j] / change
+        return relevance

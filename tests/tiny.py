@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from gexplain.models.checkpoint import DnaBert2Config, Head, random_state, save_checkpoint
+from gexplain.models.cnn import CnnConfig, random_cnn_state, save_cnn_checkpoint
 
 SPECIALS = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 MERGES = (
@@ -90,3 +91,24 @@ def tiny_checkpoint(
         tokenizer_file=tiny_tokenizer(directory / "tokenizer.json"),
         window=window,
     )
+
+
+def tiny_cnn_state(config: CnnConfig, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random weights whose logits are some units apart, and biases of both signs."""
+    state = random_cnn_state(config, torch.Generator().manual_seed(seed))
+    return {name: 4 * tensor for name, tensor in state.items()}
+
+
+def tiny_cnn(
+    directory: Path,
+    *,
+    labels: Sequence[str] = ("none", "promoter", "enhancer"),
+    head: Head = "classification",
+    window: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """A CNN's checkpoint folder: 12 filters of 7 bases, 5 hidden units, random weights."""
+    config = CnnConfig(len(labels), n_filters=12, filter_width=7, hidden=5)
+    state = {name: tensor.to(dtype) for name, tensor in tiny_cnn_state(config, seed).items()}
+    return save_cnn_checkpoint(directory, state, config, labels=labels, head=head, window=window)

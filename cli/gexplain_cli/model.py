@@ -1,37 +1,40 @@
-"""`gexplain model`: what a checkpoint is, and whether it keeps the laws that tracks rest on."""
+"""`gexplain model`: what a checkpoint is, and whether it keeps the laws that tracks rest on; or which are bundled."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import click
 
 from gexplain.errors import ModelError
+from gexplain.models.bundled import DEFAULT_MODEL, bundled_names, describe_bundled
 from gexplain_cli.options import device_option
 
 
-@click.command(name="model", short_help="What a checkpoint is, and whether it works.")
-@click.argument("model", metavar="MODEL")
+@click.command(name="model", short_help="What a checkpoint is, and whether it works; or the bundled models.")
+@click.argument("model", metavar="[MODEL]", required=False)
 @device_option
 @click.option("--test/--no-test", default=True, show_default=True, help="Test the model on random sequences.")
-def command(model: str, device: str, test: bool) -> None:
-    """Print what the checkpoint MODEL is (a directory, or a Hugging Face hub id), and test it: a batch gives the
-    logits of single sequences, padding changes nothing, and the ledger of relevance closes, all to 1e-10 in float64.
+def command(model: str | None, device: str, test: bool) -> None:
+    """Print what MODEL is (a bundled model's name, a checkpoint directory, or a Hugging Face hub id), and test it: a
+    batch gives the logits of single sequences, padding changes nothing, and relevance adds up to the logit, with what
+    biases took (DNABERT-2) or what a sequence of N alone has (CNN), all to 1e-10 in float64.
+
+    Without MODEL, list the models that come with gexplain.
     """
+    if model is None:
+        _list_bundled()
+        return
     from gexplain.attribution.selftest import self_test
     from gexplain.models.model import load_model
 
     loaded = load_model(model, device=device, dtype="float64" if test else "float32")
-    checkpoint, config = loaded.checkpoint, loaded.checkpoint.config
+    checkpoint, summary = loaded.checkpoint, loaded.summary()
     window = f"{loaded.window} bases" if loaded.window else "not recorded (512 bases by default)"
     lines = {
         "model": f"{checkpoint.source} ({checkpoint.form})",
-        "architecture": f"DNABERT-2: {config.n_layers} layers, width {config.hidden_size}, {config.n_heads} heads, "
-        f"GLU width {config.intermediate_size}",
+        "architecture": summary.pop("architecture"),
         "parameters": f"{sum(tensor.numel() for tensor in checkpoint.state.values()):,}",
         "classes": f"{', '.join(loaded.labels)} ({loaded.head})",
-        "tokenizer": f"{Path(loaded.tokenizer.path).name}, {loaded.tokenizer.n_tokens:,} tokens, "
-        f"sha256 {loaded.tokenizer.sha256}",
+        **summary,
         "window": window,
         "sha256": checkpoint.sha256,
     }
@@ -52,3 +55,16 @@ def command(model: str, device: str, test: bool) -> None:
             f"{model}: the self-test failed; its relevance cannot be trusted",
             hint="report it, with this output and the versions of torch and gexplain",
         )
+
+
+def _list_bundled() -> None:
+    names = bundled_names()
+    if not names:
+        raise ModelError("no model is bundled with this installation", hint="name a checkpoint: gexplain model MODEL")
+    for one in map(describe_bundled, names):
+        parts = [one.kind, ", ".join(one.classes), f"windows of {one.window} bases"]
+        if one.figures:
+            parts.append("test " + ", ".join(f"{figure} {value:.3f}" for figure, value in one.figures.items()))
+        if one.name == DEFAULT_MODEL:
+            parts.append("the default")
+        click.echo(f"{one.name:<{max(map(len, names))}}  {'; '.join(parts)}")

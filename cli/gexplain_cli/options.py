@@ -9,6 +9,7 @@ import click
 
 from gexplain.errors import UsageError
 from gexplain.inputs import CHOICES
+from gexplain.models.bundled import DEFAULT_MODEL, describe_bundled
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -16,6 +17,28 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 device_option = click.option(
     "-d", "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N."
 )
+
+
+model_option = click.option(
+    "-m",
+    "--model",
+    metavar="MODEL",
+    help="A bundled model's name, a checkpoint directory, or a Hugging Face hub id; `gexplain model` lists the names."
+    f"  [default: {DEFAULT_MODEL}, bundled]",
+)
+
+
+def model_or_default(model: str | None) -> str:
+    """The model asked for, or the default one, which is then told on standard error."""
+    if model is not None:
+        return model
+    default = describe_bundled(DEFAULT_MODEL)
+    click.echo(
+        f"gexplain: no -m, so {default.name}: bundled {default.kind}, trained on windows of {default.window} bases,"
+        f" classes {', '.join(default.classes)}; -m MODEL gives another",
+        err=True,
+    )
+    return default.name
 
 
 def region_options(command: Command) -> Command:

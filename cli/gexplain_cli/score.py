@@ -10,23 +10,17 @@ from typing import Any
 
 import click
 
-from gexplain.errors import GexplainError, UsageError, count
+from gexplain.errors import UsageError, count
 from gexplain.inputs import CHOICES, ScoreSettings, open_inputs
-from gexplain_cli.exits import INTERRUPTED
+from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
-from gexplain_cli.options import compute_options, region_options, split_paths
+from gexplain_cli.options import compute_options, model_option, model_or_default, region_options, split_paths
 from gexplain_cli.progress import show_progress
-
-
-class InterruptedRunError(GexplainError):
-    """Ctrl-C in a run that can be resumed."""
-
-    exit_code = INTERRUPTED
 
 
 @click.command(name="score", short_help="Relevance tracks of regions of a genome.")
 @region_options
-@click.option("-m", "--model", metavar="MODEL", required=True, help="Checkpoint directory, or Hugging Face hub id.")
+@model_option
 @click.option(
     "-o",
     "--output",
@@ -48,14 +42,19 @@ class InterruptedRunError(GexplainError):
     help="The target's logit, or its margin over the mean of the others.",
 )
 @click.option(
-    "--method", type=click.Choice(CHOICES["method"]), default="attnlrp", show_default=True, help="How to explain."
+    "--method",
+    type=click.Choice(CHOICES["method"]),
+    default="auto",
+    show_default=True,
+    help="How to explain; auto is attnlrp for DNABERT-2 and deeplift for a CNN. cplrp is for DNABERT-2 only, the "
+    "gradient methods are for both.",
 )
 @click.option(
     "--projection",
     type=click.Choice(CHOICES["projection"]),
     default="uniform",
     show_default=True,
-    help="A token's relevance is shared by its bases, or given to each.",
+    help="A token's relevance is shared by its bases, or given to each; the same for a CNN.",
 )
 @click.option(
     "--strand",
@@ -106,7 +105,7 @@ class InterruptedRunError(GexplainError):
 def command(
     paths: tuple[str, ...],
     region: tuple[str, ...],
-    model: str,
+    model: str | None,
     output: str,
     quiet: bool,
     threads: int | None,
@@ -121,6 +120,7 @@ def command(
     interrupted run goes on where it stopped when the same command is given again.
 
     \b
+    gexplain score peaks.bed genome.fa -o OUT
     gexplain score peaks.bed genome.fa -m MODEL -o OUT
     gexplain score -r chr1:1,001-2,000 genome.fa -m MODEL -o OUT
     bedtools slop ... | gexplain score - genome.fa -m MODEL -o - | sort -k4,4gr | head
@@ -143,7 +143,9 @@ def command(
             torch.set_num_threads(threads)
         _warn(inputs.warnings)
         told = len(inputs.warnings)
-        loaded = load_model(model, device=settings.device or "auto", dtype=settings.dtype or "float32")
+        loaded = load_model(
+            model_or_default(model), device=settings.device or "auto", dtype=settings.dtype or "float32"
+        )
         with show_progress("windows", quiet=quiet) as progress:
             if output == "-":
                 warnings = runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)

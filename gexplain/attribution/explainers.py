@@ -1,25 +1,29 @@
-"""Explainers: sequences in, one relevance per nucleotide out. Past this page nothing hears of tokens."""
+"""Explainers: sequences in, one relevance per nucleotide out. Past this page nothing hears of tokens or one-hot."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gexplain.arrays import FloatArray, IntArray
 from gexplain.attribution.attnlrp import relevance_of_batch
+from gexplain.attribution.gradients import IG_STEPS, deeplift, gradient_x_input, integrated_gradients
+from gexplain.attribution.relevance import BatchRelevance
 from gexplain.attribution.target import Explained, Target, parse_target
 from gexplain.errors import RunError, UsageError
 from gexplain.genome.intervals import Strand
-from gexplain.models.model import DEFAULT_BATCH_SIZE, Model, batches_of_like_length, orient
-from gexplain.models.rules import ATTN_LRP, CP_LRP, PLAIN, Rules
+from gexplain.models.model import DEFAULT_BATCH_SIZE, DnaBert2Model, Kind, Model, batches_of_like_length
+from gexplain.models.rules import ATTN_LRP, CP_LRP, Rules
 from gexplain.projection import PROJECTIONS
 from gexplain.tokens import Tokens
 
-METHODS: dict[str, Rules] = {"attnlrp": ATTN_LRP, "cplrp": CP_LRP, "gradient-x-input": PLAIN}
+AUTO = "auto"
+"""In place of a method: the first that METHODS has for the model's kind."""
 
 # Which strands a reading averages: "." is both.
 _READ: dict[Strand, tuple[Strand, ...]] = {".": ("+", "-"), "+": ("+",), "-": ("-",)}
@@ -33,7 +37,8 @@ class Reading:
     of the strand read first, in the coordinates of the sequence as given. logits: (n_targets,) float64, the
     mean of the strands. explained: (K,) the value explained. words: (K,) the sum over all tokens; special:
     (K,) the part of it on [CLS] and [SEP], which no nucleotide receives. ledger: name to (K,), what the rules
-    leave with constants; empty for a method that keeps no ledger.
+    leave with constants; empty for a method that keeps no ledger. A CNN's tokens are the bases: T is L, each has a
+    span of one, and none is special.
     """
 
     relevance: FloatArray
@@ -83,22 +88,34 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class TokenExplainer:
-    """DNABERT-2, a method and a projection: one explainer of DNA strings."""
+    """A model, a method and a projection: one explainer of DNA strings.
+
+    method: "auto" becomes the one that is best for the model's kind. Of a CNN, whose tokens are the bases, all
+    projections are the same. Raises UsageError for a method that the model's kind does not have.
+    """
 
     model: Model
-    method: str = "attnlrp"
+    method: str = AUTO
     projection: str = "uniform"
     batch_size: int = DEFAULT_BATCH_SIZE
 
     def __post_init__(self) -> None:
-        for kind, name, known in (
-            ("method", self.method, METHODS),
-            ("projection", self.projection, PROJECTIONS),
+        methods = METHODS[self.model.kind]
+        if self.method == AUTO:
+            object.__setattr__(self, "method", next(iter(methods)))  # frozen: this is the one time
+        for what, name, known in (
+            (f"method {self.method!r} for a {self.model.kind}", self.method, methods),
+            (f"projection {self.projection!r}", self.projection, PROJECTIONS),
         ):
             if name not in known:
-                raise UsageError(f"no {kind} {name!r}", hint=f"one of {', '.join(known)}")
+                raise UsageError(f"no {what}", hint=f"one of {', '.join(known)}")
         if self.batch_size < 1:
             raise UsageError(f"a batch size of {self.batch_size}", hint="at least 1")
+
+    @property
+    def rules(self) -> Mapping[str, str]:
+        """How the method treats each step, in words, for a manifest."""
+        return METHODS[self.model.kind][self.method].rules
 
     def read(self, sequences: Sequence[str], target: Target, strand: Strand = "+") -> list[Reading]:
         """One reading per sequence, in order; "." reads both strands and averages.
@@ -106,8 +123,7 @@ class TokenExplainer:
         batch_size counts rows: a sequence on both strands is two.
         """
         strands = _READ[strand]
-        rows = [orient(sequence, one) for sequence in sequences for one in strands]
-        tokens = self.model.tokens(rows)
+        tokens = self.model.tokens(sequences, strands)
         lengths = np.array([len(one.ids) for one in tokens]).reshape(-1, len(strands)).max(1)
         readings: dict[int, Reading] = {}
         for batch in batches_of_like_length(lengths, max(1, self.batch_size // len(strands))):
@@ -139,9 +155,8 @@ class TokenExplainer:
         """Readings of one batch; the strands of a sequence are neighbouring rows of `tokens`."""
         ids_BT, mask_BT = self.model.pad(tokens)
         try:
-            result = relevance_of_batch(
-                self.model.network, ids_BT, mask_BT, target, rules=METHODS[self.method], n_strands=len(strands)
-            )
+            method = METHODS[self.model.kind][self.method]
+            result = method.relevance(self.model, ids_BT, mask_BT, target, len(strands))
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
@@ -201,15 +216,63 @@ def explain(
     target: str | int | None = None,
     *,
     explained: Explained = "logit",
-    method: str = "attnlrp",
+    method: str = AUTO,
     projection: str = "uniform",
     batch_size: int = DEFAULT_BATCH_SIZE,
 ) -> list[Explanation]:
     """Why the model gave each sequence its value: one Explanation a sequence, read on the strand as given.
 
     target: a class name or index, or "predicted"; by default the second class of a two-class model, else the
-    predicted one. explained: its "logit", or its "margin" over the mean of the others. method: attnlrp,
-    cplrp or gradient-x-input. projection: uniform (a token's relevance is shared by its bases) or copy.
+    predicted one. explained: its "logit", or its "margin" over the mean of the others. method: attnlrp, cplrp
+    (DNABERT-2), deeplift (CNN), gradient-x-input or integrated-gradients (both); auto is attnlrp or deeplift.
+    projection: uniform (a token's relevance is shared by its bases) or copy; the same for a CNN.
     """
     explainer = TokenExplainer(model, method, projection, batch_size)
     return explainer.explain(sequences, parse_target(target, model.labels, explained))
+
+
+Relevance = Callable[[Model, Tensor, Tensor | None, Target, int], BatchRelevance]
+"""Relevance of a batch: model, ids (B, T), mask (B, T) or none, target, strands of each sequence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to explain one kind of model; rules: what a manifest records of it."""
+
+    relevance: Relevance
+    rules: Mapping[str, str]
+
+
+def _under(rules: Rules) -> Method:
+    """LRP under these rules."""
+
+    def relevance(
+        model: Model, ids_BT: Tensor, mask_BT: Tensor | None, target: Target, n_strands: int
+    ) -> BatchRelevance:
+        assert isinstance(model, DnaBert2Model)
+        return relevance_of_batch(model.network, ids_BT, mask_BT, target, rules=rules, n_strands=n_strands)
+
+    return Method(relevance, rules.described)
+
+
+_GRADIENT_X_INPUT = Method(gradient_x_input, {"all steps": "ordinary gradient"})
+_PATH = f"straight, {IG_STEPS} points, midpoint rule"
+
+METHODS: dict[Kind, dict[str, Method]] = {
+    "DNABERT-2": {
+        "attnlrp": _under(ATTN_LRP),
+        "cplrp": _under(CP_LRP),
+        "gradient-x-input": _GRADIENT_X_INPUT,
+        "integrated-gradients": Method(
+            integrated_gradients, {"path": _PATH, "baseline": "[MASK] for every token that spells a base"}
+        ),
+    },
+    "CNN": {
+        "deeplift": Method(
+            deeplift, {"ReLU": "Rescale", "maximum": "all to where it is", "baseline": "N for every base"}
+        ),
+        "gradient-x-input": _GRADIENT_X_INPUT,
+        "integrated-gradients": Method(integrated_gradients, {"path": _PATH, "baseline": "N for every base"}),
+    },
+}
+"""The methods of each kind of model, the default first."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gexplain.arrays import FloatArray
-from gexplain.attribution.attnlrp import BatchRelevance, relevance_of_batch
+from gexplain.attribution.attnlrp import relevance_of_batch
+from gexplain.attribution.gradients import deeplift
+from gexplain.attribution.relevance import BatchRelevance
 from gexplain.attribution.target import Target
-from gexplain.models.model import Model
+from gexplain.models.model import CnnModel, DnaBert2Model, Model
 from gexplain.models.rules import ATTN_LRP, ATTN_LRP_STEPWISE, Rules
 from gexplain.tokens import Tokens
 
@@ -34,14 +36,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """The checks, and where one sequence's explained value went: name to amount, "words" among them."""
+    """The checks, and where one sequence's explained value went: name to amount, words (a CNN's bases) among them."""
 
     checks: list[Check]
     ledger: dict[str, float]
 
 
 def self_test(model: Model, seed: int = 0) -> SelfTest:
-    """The checks of a model loaded in float64, and the ledger of one random sequence's first class.
+    """The checks of a model loaded in float64, and where one random sequence's first logit goes.
 
     Errors are relative to the size of what is compared. Raises ValueError for a model of another precision.
     """
@@ -49,12 +51,17 @@ def self_test(model: Model, seed: int = 0) -> SelfTest:
         raise ValueError(f"the self-test takes a float64 model, not {model.dtype}")
     generator = np.random.default_rng(seed)
     sequences = ["".join(generator.choice(list("ACGT"), width)) for width in _WIDTHS]
-    tokens = model.tokenizer.encode(sequences)
+    return _test_cnn(model, sequences) if isinstance(model, CnnModel) else _test_dnabert2(model, sequences)
+
+
+def _test_dnabert2(model: Model, sequences: list[str]) -> SelfTest:
+    assert isinstance(model, DnaBert2Model)
+    tokens = model.tokens(sequences)
     target = Target((0,), model.labels[:1])
     together = _relevance(model, tokens, target, ATTN_LRP)
     alone = [_relevance(model, [one], target, ATTN_LRP) for one in tokens]
     stepwise = _relevance(model, tokens[-1:], target, ATTN_LRP_STEPWISE)
-    plain = model.predict(sequences)
+    plain = model.predict(sequences, strand="forward")
 
     logits = together.logits.cpu().numpy()
     row = together.token_relevance[0].cpu().numpy()
@@ -88,9 +95,40 @@ def self_test(model: Model, seed: int = 0) -> SelfTest:
     return SelfTest(checks, ledger)
 
 
-def _relevance(model: Model, tokens: Sequence[Tokens], target: Target, rules: Rules) -> BatchRelevance:
+def _relevance(model: DnaBert2Model, tokens: Sequence[Tokens], target: Target, rules: Rules) -> BatchRelevance:
     ids_BT, mask_BT = model.pad(tokens)
     return relevance_of_batch(model.network, ids_BT, mask_BT, target, rules=rules)
+
+
+def _test_cnn(model: CnnModel, sequences: list[str]) -> SelfTest:
+    tokens = model.tokens(sequences)
+    target = Target((0,), model.labels[:1])
+    together = deeplift(model, *model.pad(tokens), target)
+    alone = [deeplift(model, *model.pad([one]), target) for one in tokens]
+    unknown = model.predict(["N" * len(sequence) for sequence in sequences], strand="forward")
+
+    row = together.token_relevance[0].cpu().numpy()
+    unpadded = [one.token_relevance[0, 0].cpu().numpy() for one in alone]
+    explained = together.explained[0].cpu().numpy()
+    sums = row.sum(-1)
+    checks = [
+        Check(
+            "a batch gives the logits of single sequences",
+            _error(together.logits.cpu().numpy(), np.concatenate([one.logits.cpu().numpy() for one in alone])),
+            TOLERANCE,
+        ),
+        Check(
+            "padding changes no relevance",
+            max(_error(row[i, : len(one)], one) for i, one in enumerate(unpadded)),
+            TOLERANCE,
+        ),
+        Check(
+            "relevance sums to the logit less that of N alone",
+            float(np.abs(sums + unknown[:, 0] - explained).max() / max(1.0, np.abs(explained).max())),
+            TOLERANCE,
+        ),
+    ]
+    return SelfTest(checks, {"bases": float(sums[-1]), "N alone": float(unknown[-1, 0])})
 
 
 def _error(found: FloatArray, expected: FloatArray) -> float:

@@ -78,6 +78,18 @@ def random_state(config: DnaBert2Config, generator: torch.Generator, *, scale: f
     }
 
 
+def initial_state(config: DnaBert2Config, generator: torch.Generator) -> dict[str, Tensor]:
+    """Where training from scratch starts, as BERT does: normal of 0.02, biases 0, norms 1."""
+    return {
+        name: torch.zeros(shape)
+        if name.endswith(".bias")
+        else torch.ones(shape)
+        if name.lower().endswith("layernorm.weight")
+        else 0.02 * torch.randn(shape, generator=generator)
+        for name, shape in parameter_shapes(config).items()
+    }
+
+
 def refuse_quantised(state: Mapping[str, Tensor], where: str) -> None:
     """Raise ModelError where tensors are not floating point, or carry the scales of a quantiser."""
     quantised = [
@@ -184,7 +196,13 @@ def _matrix_shape(state: Mapping[str, Tensor], name: str, where: str) -> tuple[i
 
 def check_state(state: Mapping[str, Tensor], config: DnaBert2Config, where: str) -> None:
     """Raise ModelError where a tensor is missing, unexpected, of the wrong shape or not finite."""
-    expected = parameter_shapes(config)
+    check_tensors(state, parameter_shapes(config), f"a DNABERT-2 classifier of {config.n_layers} layers", where)
+
+
+def check_tensors(
+    state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], what: str, where: str
+) -> None:
+    """`check_state` of any architecture: `what` it is, in words, and the shapes that it has."""
     missing = [name for name in expected if name not in state]
     unexpected = sorted(set(state) - set(expected))
     wrong = [
@@ -195,7 +213,7 @@ def check_state(state: Mapping[str, Tensor], config: DnaBert2Config, where: str)
     named = {"missing": missing, "unexpected": unexpected, "of the wrong shape": wrong}
     if any(named.values()):
         raise ModelError(
-            f"{where}: tensors do not fit a DNABERT-2 classifier of {config.n_layers} layers",
+            f"{where}: tensors do not fit {what}",
             detail="\n".join(f"{kind}: {preview(names)}" for kind, names in named.items() if names),
             hint=_SAVE_AGAIN,
         )

@@ -1,45 +1,55 @@
 """Checkpoints: a fine-tuned DNABERT-2, in any of the forms that people save it in, as one plain state dict.
 
-Nothing is initialised, guessed or skipped: weights, config and tokenizer must agree, and every tensor that
-the architecture needs must be there. No code of a checkpoint is ever run.
+To explain one, nothing is initialised, guessed or skipped: weights, config and tokenizer must agree, and every tensor
+that the architecture needs must be there. No code of a checkpoint is ever run.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
-from safetensors.torch import save_file
+import torch
 from torch import Tensor
 
-from gexplain.errors import ModelError, preview
+from gexplain.errors import ModelError
 from gexplain.models.adapters import LoraConfig, is_lora, merge_lora, read_lora_config
 from gexplain.models.architecture import (
     DnaBert2Config,
     check_state,
     derive_config,
+    initial_state,
     parameter_shapes,
     random_state,
     refuse_other_models,
     refuse_quantised,
 )
+from gexplain.models.settings import (
+    Head,
+    class_settings,
+    read_head,
+    read_labels,
+    read_window,
+    write_json,
+    write_weights,
+)
 from gexplain.models.sources import digest_files, find_folder, find_weights, read_json, read_tensors
 from gexplain.tokens import Tokenizer
 
-__all__ = ["Checkpoint", "DnaBert2Config", "Head", "load_checkpoint", "random_state", "save_checkpoint"]
-
-Head = Literal["classification", "multi_label", "regression"]
-
-_PROBLEM_TYPES: dict[Head, str] = {
-    "classification": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
+__all__ = [
+    "Base",
+    "Checkpoint",
+    "DnaBert2Config",
+    "Head",
+    "initial_state",
+    "load_base",
+    "load_checkpoint",
+    "random_state",
+    "save_checkpoint",
+]
 
 # Buffers that some versions of the published code save; the forward pass computes its own.
 _BUFFERS = ("bert.encoder.alibi", "bert.embeddings.position_ids", "bert.embeddings.token_type_ids")
@@ -83,7 +93,11 @@ def load_checkpoint(name: str | os.PathLike[str]) -> Checkpoint:
     adapter folder, whose base is looked for where its config says, beside it, and on the hub; a whole
     PeftModel dump. Raises ModelError where it cannot be loaded exactly as it was trained.
     """
-    folder, named = find_folder(name)
+    return read_checkpoint(str(name), *find_folder(name))
+
+
+def read_checkpoint(source: str, folder: Path, named: Path | None) -> Checkpoint:
+    """`load_checkpoint`, of a folder that is found already; source: as the user named it."""
     weights = _read_weights(folder, named)
     settings = _read_settings(weights.folders)
     where = str(folder)
@@ -91,14 +105,63 @@ def load_checkpoint(name: str | os.PathLike[str]) -> Checkpoint:
     config = derive_config(weights.state, settings, where)
     check_state(weights.state, config, where)
     return Checkpoint(
-        source=str(name),
+        source=source,
         form=weights.form,
         config=config,
         state=weights.state,
-        labels=_read_labels(settings, config, where),
-        head=_read_head(settings, config, where),
+        labels=read_labels(settings, config.n_targets, where),
+        head=read_head(settings, config.n_targets, where),
         tokenizer_file=_find_tokenizer(weights.folders, config),
-        window=_read_window(settings, where),
+        window=read_window(settings, where),
+        sha256=digest_files(weights.files),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Base:
+    """Weights to fine-tune. started: the tensors that the source does not have, and that start at random."""
+
+    source: str
+    config: DnaBert2Config
+    state: dict[str, Tensor]
+    tokenizer_file: Path
+    started: tuple[str, ...]
+    sha256: str
+
+
+def load_base(name: str | os.PathLike[str], labels: Sequence[str], generator: torch.Generator) -> Base:
+    """The weights of any DNABERT-2, masked-LM or classifier, with a classifier of these labels.
+
+    A classifier of the same labels is kept; any other is left behind, and the new one, as a pooler where there is
+    none, starts at random. The forms are those of `load_checkpoint`; raises ModelError likewise.
+    """
+    folder, named = find_folder(name)
+    weights = _read_weights(folder, named)
+    settings = _read_settings(weights.folders)
+    where = str(folder)
+    state = {key: tensor.float() for key, tensor in weights.state.items() if not key.startswith("cls.")}
+    ids = settings.get("id2label")
+    kept = [ids.get(str(i)) for i in range(len(ids))] if isinstance(ids, dict) else None
+    if kept != list(labels):
+        state = {key: tensor for key, tensor in state.items() if not key.startswith("classifier.")}
+    width = state["bert.embeddings.LayerNorm.weight"].shape[0] if "bert.embeddings.LayerNorm.weight" in state else 1
+    fresh = {
+        "bert.pooler.dense.weight": 0.02 * torch.randn(width, width, generator=generator),
+        "bert.pooler.dense.bias": torch.zeros(width),
+        "classifier.weight": 0.02 * torch.randn(len(labels), width, generator=generator),
+        "classifier.bias": torch.zeros(len(labels)),
+    }
+    started = tuple(key for key in fresh if key not in state)
+    state |= {key: fresh[key] for key in started}
+    refuse_other_models(state, where)
+    config = derive_config(state, settings, where)
+    check_state(state, config, where)
+    return Base(
+        source=str(name),
+        config=config,
+        state=state,
+        tokenizer_file=_find_tokenizer(weights.folders, config),
+        started=started,
         sha256=digest_files(weights.files),
     )
 
@@ -171,52 +234,6 @@ def _read_settings(folders: Sequence[Path]) -> dict[str, object]:
     return settings
 
 
-def _read_labels(settings: Mapping[str, object], config: DnaBert2Config, where: str) -> tuple[str, ...]:
-    found = settings.get("id2label") or {str(i): f"LABEL_{i}" for i in range(config.n_targets)}
-    if not isinstance(found, dict) or set(found) != {str(i) for i in range(config.n_targets)}:
-        ids = preview(map(str, found)) if isinstance(found, dict) else repr(found)
-        raise ModelError(
-            f"{where}: config.json has id2label for {ids}; the classifier has {config.n_targets} rows",
-            hint="give every row, counted from 0, one label in id2label of config.json",
-        )
-    labels = tuple(str(found[str(i)]) for i in range(config.n_targets))
-    if len(set(labels)) < len(labels):
-        raise ModelError(
-            f"{where}: labels are not unique: {preview(labels)}",
-            hint="give each class its own name in id2label",
-        )
-    return labels
-
-
-def _read_head(settings: Mapping[str, object], config: DnaBert2Config, where: str) -> Head:
-    problem = settings.get("problem_type")
-    if problem is None:  # as transformers decides
-        return "regression" if config.n_targets == 1 else "classification"
-    heads: dict[object, Head] = {problem_type: head for head, problem_type in _PROBLEM_TYPES.items()}
-    if problem not in heads:
-        raise ModelError(
-            f"{where}: config.json has an unknown problem_type {problem!r}",
-            detail=f"expected one of {', '.join(_PROBLEM_TYPES.values())}",
-            hint="remove it from config.json, or set it as the model was trained",
-        )
-    if heads[problem] == "classification" and config.n_targets == 1:
-        raise ModelError(
-            f"{where}: config.json has problem_type {problem}, and the classifier has only one class",
-            hint="set it to multi_label_classification (a sigmoid) or regression, as the model was trained",
-        )
-    return heads[problem]
-
-
-def _read_window(settings: Mapping[str, object], where: str) -> int | None:
-    window = settings.get("gexplain_window")
-    if window is None or (isinstance(window, int) and not isinstance(window, bool) and window > 0):
-        return window
-    raise ModelError(
-        f"{where}: config.json has gexplain_window {window!r}; expected a number of nucleotides",
-        hint="remove it, or set the width of the training sequences",
-    )
-
-
 def _find_tokenizer(folders: Sequence[Path], config: DnaBert2Config) -> Path:
     path = next((folder / "tokenizer.json" for folder in folders if (folder / "tokenizer.json").is_file()), None)
     if path is None:
@@ -252,26 +269,15 @@ def save_checkpoint(
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if shapes != parameter_shapes(config):
         raise ValueError("the state does not have the tensors and shapes of the config")
-    if len(set(labels)) != len(labels) or len(labels) != config.n_targets or head not in get_args(Head):
-        raise ValueError(f"{config.n_targets} targets, labels {labels}, head {head}")
+    dtype = next(iter(state.values())).dtype
+    settings = _published_config(config) | class_settings(labels, head, window, config.n_targets, dtype)
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = _published_config(config) | {
-        "id2label": {str(i): label for i, label in enumerate(labels)},
-        "label2id": {label: i for i, label in enumerate(labels)},
-        "problem_type": _PROBLEM_TYPES[head],
-        "torch_dtype": str(next(iter(state.values())).dtype).removeprefix("torch."),
-    }
-    if window is not None:
-        settings["gexplain_window"] = window
-    _write_json(folder / "config.json", settings)
-    _write_json(folder / "tokenizer_config.json", _TOKENIZER_CONFIG)
+    write_json(folder / "config.json", settings)
+    write_json(folder / "tokenizer_config.json", _TOKENIZER_CONFIG)
     if Path(tokenizer_file).resolve() != (folder / "tokenizer.json").resolve():
         shutil.copyfile(tokenizer_file, folder / "tokenizer.json")
-    # The weights last and by renaming: a run that was cut off leaves no folder that loads.
-    unfinished = folder / "model.safetensors.tmp"
-    save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, unfinished, {"format": "pt"})
-    unfinished.replace(folder / "model.safetensors")
+    write_weights(folder, state)  # last: a folder that was cut off does not load
     return folder
 
 
@@ -314,7 +320,3 @@ _TOKENIZER_CONFIG: dict[str, object] = {
     "pad_token": "[PAD]",
     "mask_token": "[MASK]",
 }
-
-
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

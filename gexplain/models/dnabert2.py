@@ -26,13 +26,15 @@ class DnaBert2(nn.Module):
     """DNABERT-2 with a classification head.
 
     forward(embedding (B, T, C), mask (B, T) or None, rules, ledger) -> logits (B, n_targets). The mask is 1
-    for tokens and 0 for padding; pass none where nothing is padded. There is no length limit.
+    for tokens and 0 for padding; pass none where nothing is padded. There is no length limit. dropout is that of
+    the hidden states, and acts in training mode only.
     """
 
-    def __init__(self, config: DnaBert2Config) -> None:
+    def __init__(self, config: DnaBert2Config, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.bert = _Bert(config)
+        self.bert = _Bert(config, dropout)
+        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(config.hidden_size, config.n_targets)
 
     def embed(self, ids_BT: Tensor) -> Tensor:
@@ -47,16 +49,26 @@ class DnaBert2(nn.Module):
         ledger: Ledger | None = None,
     ) -> Tensor:
         """Logits (B, n_targets) of word embeddings (B, T, C)."""
+        return self.read_out(self.encode(embedding_BTC, mask_BT, rules, ledger), rules, ledger)
+
+    def encode(
+        self,
+        embedding_BTC: Tensor,
+        mask_BT: Tensor | None = None,
+        rules: Rules = PLAIN,
+        ledger: Ledger | None = None,
+    ) -> Tensor:
+        """The last layer's output (B, T, C) of word embeddings (B, T, C)."""
         bias_BHTT = self.attention_bias(embedding_BTC, mask_BT)
-        hidden_BTC = self.bert.embeddings(embedding_BTC, rules, ledger)
+        hidden_BTC: Tensor = self.bert.embeddings(embedding_BTC, rules, ledger)
         for layer in self.bert.encoder.layer:
             hidden_BTC = layer(hidden_BTC, bias_BHTT, rules, ledger)
-        return self.read_out(hidden_BTC, rules, ledger)
+        return hidden_BTC
 
     def read_out(self, hidden_BTC: Tensor, rules: Rules = PLAIN, ledger: Ledger | None = None) -> Tensor:
         """Logits (B, n_targets) of the last layer's output: [CLS] through the pooler and the classifier."""
         pooled_BC = rules.tanh(_linear(self.bert.pooler.dense, hidden_BTC[:, 0], "pooler.bias", ledger))
-        return _linear(self.classifier, pooled_BC, "classifier.bias", ledger)
+        return _linear(self.classifier, self.dropout(pooled_BC), "classifier.bias", ledger)
 
     def attention_bias(self, embedding_BTC: Tensor, mask_BT: Tensor | None) -> Tensor:
         """ALiBi, and what keeps padding unseen: (B, H, T, T), or (1, H, T, T) where nothing is padded."""
@@ -84,44 +96,48 @@ def alibi_slopes(n_heads: int) -> list[float]:
 
 
 class _Bert(nn.Module):
-    def __init__(self, config: DnaBert2Config) -> None:
+    def __init__(self, config: DnaBert2Config, dropout: float) -> None:
         super().__init__()
-        self.embeddings = _Embeddings(config)
-        self.encoder = _Encoder(config)
+        self.embeddings = _Embeddings(config, dropout)
+        self.encoder = _Encoder(config, dropout)
         self.pooler = _Pooler(config)
 
 
 class _Embeddings(nn.Module):
-    def __init__(self, config: DnaBert2Config) -> None:
+    def __init__(self, config: DnaBert2Config, dropout: float) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, embedding_BTC: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
         token_type_C = self.token_type_embeddings.weight[0]
         hidden_BTC = embedding_BTC + token_type_C
         if ledger is not None:
             hidden_BTC = ledger.constant("token_type", hidden_BTC, token_type_C)
-        return _normalise(self.LayerNorm, hidden_BTC, "emb.layernorm.bias", rules, ledger)
+        hidden_BTC = _normalise(self.LayerNorm, hidden_BTC, "emb.layernorm.bias", rules, ledger)
+        dropped_BTC: Tensor = self.dropout(hidden_BTC)
+        return dropped_BTC
 
 
 class _Encoder(nn.Module):
-    def __init__(self, config: DnaBert2Config) -> None:
+    def __init__(self, config: DnaBert2Config, dropout: float) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.n_layers))
+        self.layer = nn.ModuleList(_Layer(config, dropout) for _ in range(config.n_layers))
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the matrix products, and so of what attention reads."""
-        return next(module.weight.dtype for module in self.layer.modules() if isinstance(module, nn.Linear))
+        dense: nn.Linear = self.layer[0].attention.output.dense  # type: ignore[assignment, union-attr]
+        return dense.weight.dtype
 
 
 class _Layer(nn.Module):
-    def __init__(self, config: DnaBert2Config) -> None:
+    def __init__(self, config: DnaBert2Config, dropout: float) -> None:
         super().__init__()
-        self.attention = _Attention(config)
-        self.mlp = _GatedMlp(config)
+        self.attention = _Attention(config, dropout)
+        self.mlp = _GatedMlp(config, dropout)
 
     def forward(self, hidden_BTC: Tensor, bias_BHTT: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
         hidden_BTC = self.attention(hidden_BTC, bias_BHTT, rules, ledger)
@@ -130,16 +146,17 @@ class _Layer(nn.Module):
 
 
 class _Attention(nn.Module):
-    def __init__(self, config: DnaBert2Config) -> None:
+    def __init__(self, config: DnaBert2Config, dropout: float) -> None:
         super().__init__()
         self.n_heads = config.n_heads
         self.self = _SelfAttention(config)
         self.output = _AttentionOutput(config)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_BTC: Tensor, bias_BHTT: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
         qkv_BTE = _linear(self.self.Wqkv, hidden_BTC, "Wqkv.bias", ledger)
         mixed_BTC = rules.attend(qkv_BTE, self.n_heads, bias_BHTT, ledger)
-        mixed_BTC = _linear(self.output.dense, mixed_BTC, "attn.dense.bias", ledger)
+        mixed_BTC = self.dropout(_linear(self.output.dense, mixed_BTC, "attn.dense.bias", ledger))
         return _normalise(self.output.LayerNorm, mixed_BTC + hidden_BTC, "layernorm.bias", rules, ledger)
 
 
@@ -157,14 +174,15 @@ class _AttentionOutput(nn.Module):
 
 
 class _GatedMlp(nn.Module):
-    def __init__(self, config: DnaBert2Config) -> None:
+    def __init__(self, config: DnaBert2Config, dropout: float) -> None:
         super().__init__()
         self.gated_layers = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
         self.wo = nn.Linear(config.intermediate_size, config.hidden_size)
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_BTC: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
-        gated_BTI = rules.glu(_linear(self.gated_layers, hidden_BTC, "", None))
+        gated_BTI = self.dropout(rules.glu(_linear(self.gated_layers, hidden_BTC, "", None)))
         gated_BTC = _linear(self.wo, gated_BTI, "mlp.wo.bias", ledger)
         return _normalise(self.layernorm, gated_BTC + hidden_BTC, "layernorm.bias", rules, ledger)
 
@@ -177,7 +195,7 @@ class _Pooler(nn.Module):
 
 def _linear(layer: nn.Linear, x: Tensor, name: str, ledger: Ledger | None) -> Tensor:
     """The linear map, in the precision of its weights; its bias, if any, is booked under `name`."""
-    output = F.linear(x.to(layer.weight.dtype), layer.weight, layer.bias)
+    output: Tensor = layer(x.to(layer.weight.dtype))  # the module, not its matrix: LoRA stands in its place
     if ledger is None or layer.bias is None:
         return output
     return ledger.constant(name, output, layer.bias)

@@ -1,4 +1,4 @@
-"""Sources: from the name a user gives (a folder, a weights file, a hub id) to the tensors in its files.
+"""Sources: from the name a user gives (a bundled model, a folder, a weights file, a hub id) to tensors.
 
 Nothing here knows the architecture. Names leave here without the prefixes that wrappers add.
 """
@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gexplain.errors import ModelError, preview
+from gexplain.models.bundled import bundled_folder, no_bundled_error
 
 # Whole weights, in the order in which transformers prefers them; then the adapter's own.
 _WHOLE = (
@@ -49,16 +50,29 @@ class WeightFiles:
 def find_folder(name: str | os.PathLike[str]) -> tuple[Path, Path | None]:
     """The folder that `name` means, and the weights file in it where `name` is one.
 
-    A hub id (org/name) that is no path is downloaded to the hub's cache: data files only, never code.
-    Raises ModelError where there is no such folder and the hub does not give one.
+    A text without a slash that is the name of a bundled model is that model. A hub id (org/name) that is no path is
+    downloaded to the hub's cache: data files only, never code. What is no text (a Path) is a path and nothing else.
+
+    Raises ModelError where there is no such folder and the hub does not give one, and where a bundled model's name
+    is that of a path in the working directory too.
     """
     path = Path(name).expanduser()
+    bundled = bundled_folder(name) if isinstance(name, str) else None
+    if bundled is not None:
+        if path.exists():
+            raise ModelError(
+                f"{name}: both a bundled model and {path.absolute()}",
+                hint=f"write ./{name} for the path; rename it, or work elsewhere, for the bundled model",
+            )
+        return bundled, None
     if path.is_dir():
         return path, None
     if path.is_file():
         return path.parent, path
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
         return _download(str(name)), None
+    if isinstance(name, str) and not re.search(r"[/\\]", name):
+        raise no_bundled_error(name)
     raise ModelError(f"{name}: no such folder", hint="give a folder with weights and config.json, or a hub id")
 
 

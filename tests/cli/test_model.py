@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,23 @@ def test_the_ledger_that_it_prints_adds_up_to_the_logit(run, checkpoint):
     *amounts, logit = [float(line.split(maxsplit=1)[0]) for line in lines]
     assert lines[-1].endswith("the logit")
     assert sum(amounts) == pytest.approx(logit, abs=1e-4)
+
+
+def test_it_says_what_a_cnn_is_and_tests_it(run, cnn_dir):
+    outcome = run("model", cnn_dir)
+    assert (outcome.code, outcome.err) == (0, "")
+    about, _, tested = outcome.out.partition("\nself-test")
+    told = dict(line.split(maxsplit=1) for line in about.splitlines())
+    assert told.keys() == {"model", "architecture", "parameters", "classes", "window", "sha256"}
+    assert told["architecture"] == "CNN: 12 filters of 7 bases, 5 hidden units"
+    assert told["parameters"] == f"{12 * 4 * 7 + 12 + 12 * 5 + 5 + 5 * 3 + 3:,}"
+    assert told["window"] == "64 bases"
+    checks = [line for line in tested.splitlines() if line.startswith(("  ok", "  FAIL"))]
+    assert len(checks) == 3
+    assert all(line.startswith("  ok ") for line in checks)
+    lines = tested.partition("where the logit of 'none' goes")[2].splitlines()[1:]
+    bases, unknown, logit = (float(line.split(maxsplit=1)[0]) for line in lines)
+    assert bases + unknown == pytest.approx(logit, abs=1e-4)
 
 
 def test_a_failed_law_is_shown_and_exits_3(run, checkpoint, monkeypatch):
@@ -96,16 +115,57 @@ def test_an_unknown_device_is_a_usage_error(run, checkpoint):
     assert (outcome.code, outcome.err.splitlines()[0]) == (2, "gexplain: error: no device 'tpu9'")
 
 
+# ---- bundled models ----
+
+
+def test_a_bundled_model_is_called_by_its_name(run, zoo):
+    told = run("model", "human-tf", "--no-test").out
+    assert "model         human-tf (safetensors)\n" in told
+    assert "classes       background, CTCF, FOXA1, GABPA, REST, USF1 (classification)\n" in told
+
+
+def test_without_a_model_it_lists_the_bundled_ones(run, zoo):
+    outcome = run("model")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines() == [
+        "human-tf      DNABERT-2; background, CTCF, FOXA1, GABPA, REST, USF1; windows of 101 bases; the default",
+        "yeast-tf-cnn  CNN; background, Reb1; windows of 64 bases",
+    ]
+
+
+def test_the_list_has_the_test_figures_that_are_recorded(run, zoo):
+    figures = {"n": 9, "accuracy": 0.91049, "mcc": 0.8, "mean_auroc": 0.987}
+    (zoo / "yeast-tf-cnn" / "metrics.json").write_text(json.dumps({"dev": {"accuracy": 1.0}, "test": figures}))
+    (zoo / "human-tf" / "metrics.json").write_text(json.dumps({"dev": {"accuracy": 1.0}, "test": None}))
+    human, yeast = run("model").out.splitlines()
+    assert yeast.endswith("; test accuracy 0.910, mean AUROC 0.987")
+    assert "test" not in human
+
+
+def test_without_any_bundled_model_there_is_nothing_to_list(run, zoo):
+    shutil.rmtree(zoo)
+    outcome = run("model")
+    assert (outcome.code, outcome.out) == (3, "")
+    assert outcome.err.startswith("gexplain: error: no model is bundled with this installation\n    fix: name a")
+
+
+def test_listing_loads_no_torch():
+    code = "import sys; from gexplain_cli import main; sys.argv = ['gexplain', 'model']\ntry: main()\n"
+    code += "except SystemExit: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 # ---- the group ----
 
 
 def test_the_group_lists_its_commands(run):
     lines = run("--help").out.partition("Commands:\n")[2].split("\n")
-    assert [line.split()[0] for line in lines if line] == ["score", "model"]
+    assert [line.split()[0] for line in lines if line] == ["score", "model", "demo"]
 
 
 @pytest.mark.parametrize(
-    "arguments", [("nope",), ("score",), ("model", "x", "--nope"), ("score", "a", "b", "-o", "c")]
+    "arguments", [("nope",), ("score",), ("model", "x", "--nope"), ("score", "a", "b", "-m", "c")]
 )
 def test_a_wrong_call_exits_2(run, arguments):
     outcome = run(*arguments)
