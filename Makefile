@@ -1,4 +1,4 @@
-# make demo   sets up and scores the bundled genome with the bundled model
+# make demo   sets up, scores the bundled genome with the bundled model, and says which planted sites it finds
 # make test   sets up and runs every check: format, lint, types, tests, docs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo test lint docs clean
 
 demo: $(VENV)/.installed
-	$(BIN)/gexplain score test_data/regions.bed test_data/genome.fa -m test_data/tiny_checkpoint -o demo_out --force
+	$(BIN)/gexplain demo -o demo_out --force
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest

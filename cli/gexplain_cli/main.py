@@ -20,7 +20,9 @@ from gexplain_cli.exits import INTERRUPTED, READER_GONE
 # Name to (module, one line of help); a module is imported when its command is called, torch with it.
 COMMANDS = {
     "score": ("gexplain_cli.score", "Relevance tracks of regions of a genome."),
-    "model": ("gexplain_cli.model", "What a checkpoint is, and whether it works."),
+    "train": ("gexplain_cli.train", "A classifier from labelled sequences."),
+    "model": ("gexplain_cli.model", "What a checkpoint is, and whether it works; or the bundled models."),
+    "demo": ("gexplain_cli.demo", "The bundled genome scored: are planted sites found?"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Evaluation: does relevance say what is known to be true?"""
