@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gexplain.inputs import ScoreSettings
     from gexplain.models.model import Model, load_model
     from gexplain.runs import Run, score
+    from gexplain.training.finetune import Training, train
+    from gexplain.training.readers import read_bed_data, read_csv_data
+    from gexplain.training.settings import TrainSettings
 
 __version__ = version("gexplain")
 
@@ -42,10 +45,15 @@ _HOME = {
     "RunError": "errors",
     "ScoreSettings": "inputs",
     "SkippedRegionsError": "errors",
+    "TrainSettings": "training.settings",
+    "Training": "training.finetune",
     "UsageError": "errors",
     "explain": "attribution.explainers",
     "load_model": "models.model",
+    "read_bed_data": "training.readers",
+    "read_csv_data": "training.readers",
     "score": "runs",
+    "train": "training.finetune",
 }
 
 __all__ = [
@@ -61,10 +69,15 @@ __all__ = [
     "RunError",
     "ScoreSettings",
     "SkippedRegionsError",
+    "TrainSettings",
+    "Training",
     "UsageError",
     "explain",
     "load_model",
+    "read_bed_data",
+    "read_csv_data",
     "score",
+    "train",
 ]
 
 

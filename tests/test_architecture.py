@@ -19,7 +19,7 @@ LAYERS = [
     {"genome"},
     {"windows", "tokens", "aggregation", "statistics"},
     {"projection", "models"},
-    {"attribution"},
+    {"attribution", "evaluation"},
     {"plan"},
     {"inputs"},
     {"pipeline"},
@@ -27,7 +27,8 @@ LAYERS = [
     {"outputs"},
     {"scoring"},
     {"report"},
-    {"runs"},
+    {"runs", "training"},
+    {"demo"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -62,7 +63,7 @@ def test_every_module_has_its_layer():
     assert {home(path) for path in modules()} <= set(RANK)
 
 
-@pytest.mark.parametrize("layer", ["genome", "windows.py", "aggregation.py", "plan.py", "inputs.py", "projection.py"])
+@pytest.mark.parametrize("layer", ["genome", "windows.py", "aggregation.py", "plan.py", "inputs.py", "projection.py", "evaluation"])
 def test_torch_stops_at_attribution(layer):
     path = ROOT / layer
     for module in path.rglob("*.py") if path.is_dir() else [path]:
@@ -77,9 +78,10 @@ def in_a_fresh_process(code: str) -> str:
     "action",
     [
         "import gexplain",
-        "import gexplain; gexplain.ScoreSettings, gexplain.InputError",
+        "import gexplain; gexplain.ScoreSettings, gexplain.InputError, gexplain.TrainSettings, gexplain.read_csv_data",
         "from gexplain_cli.main import cli; cli.main(['--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['score', '--help'], standalone_mode=False)",
+        "from gexplain_cli.main import cli; cli.main(['train', '--help'], standalone_mode=False)",
     ],
 )
 def test_neither_torch_nor_transformers_is_loaded_before_a_model_is(action):
@@ -109,10 +111,15 @@ def test_public_names_are_these():
         "RunError",
         "ScoreSettings",
         "SkippedRegionsError",
+        "TrainSettings",
+        "Training",
         "UsageError",
         "explain",
         "load_model",
+        "read_bed_data",
+        "read_csv_data",
         "score",
+        "train",
     ]
 
 

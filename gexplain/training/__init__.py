@@ -1,0 +1,1 @@
+"""Training: from labelled regions or sequences to a checkpoint that `score` reads."""
