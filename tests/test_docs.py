@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from gexplain_cli.main import COMMANDS, cli
 
 import gexplain
+from gexplain.models.bundled import bundled_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -126,11 +128,15 @@ def test_the_documented_names_are_the_public_ones():
     assert sorted(documented) == sorted(gexplain.__all__)
 
 
-def test_every_setting_of_score_is_documented():
-    from dataclasses import fields
-
+@pytest.mark.parametrize("settings", [gexplain.ScoreSettings, gexplain.TrainSettings], ids=lambda one: one.__name__)
+def test_every_setting_is_documented(settings):
     text = API.read_text(encoding="utf-8")
-    assert [field.name for field in fields(gexplain.ScoreSettings) if f"`{field.name}`" not in text] == []
+    assert [field.name for field in fields(settings) if f"`{field.name}`" not in text] == []
+
+
+def test_the_bundled_models_are_documented():
+    text = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    assert [name for name in bundled_names() if f"`{name}`" not in text] == []
 
 
 def test_the_readme_opens_with_demo_and_test():

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Trains the models of the package again:  train.sh MODEL DATA WORK, with MODEL one of human-tf, human-tf-cnn, yeast-tf
+# and yeast-tf-cnn, DATA as prepare.py takes it, WORK the folder that prepare.py wrote human/ and yeast/ into. The model
+# is written to WORK/MODEL. An interrupted training goes on when the same line is given again.
+set -euo pipefail
+model=$1 data=$2 work=$3
+name=${model%-cnn}
+
+# Both kinds of model see the same data.
+human=(
+    --csv "$work/human/train.csv" --dev-csv "$work/human/dev.csv" --test-csv "$work/human/test.csv"
+    "$work/human/background.fa" --exclude-chroms 'flanks*'
+    --negatives dinuc-shuffle --negatives random-genome --negatives-per-positive 0.6 --balanced
+    --crop 12 --paste 0.15 --paste-width 50 --batch-size 256 --warmup-steps 300 --evaluate-every 500
+)
+yeast=(
+    --class "Reb1=$work/yeast/reb1.bed" --class "Rap1=$work/yeast/rap1.bed" --class "Abf1=$work/yeast/abf1.bed"
+    "$data/yeast/sacCer3.fa.gz" --test-chroms chrIV,chrXVI --exclude-chroms chrVII,chrXIII
+    --negatives dinuc-shuffle --negatives random-genome --negatives "$work/yeast/unbound.bed"
+    --negatives-per-positive 2 --balanced
+    --window 128 --jitter 32 --crop 8 --paste 0.7 --paste-width 32 --batch-size 128 --warmup-steps 200
+    --evaluate-every 250
+)
+case $model in
+    human-tf) own=("${human[@]}" --epochs 13 --learning-rate 1e-3 --dropout 0 --bpe-dropout 0.15) ;;
+    human-tf-cnn) own=("${human[@]}" --arch cnn --epochs 6 --learning-rate 2e-3 --dropout 0.3) ;;
+    yeast-tf)
+        own=("${yeast[@]}" --layers 4 --width 128 --heads 8 --mlp-width 256 --epochs 270 --learning-rate 1e-3
+            --dropout 0 --bpe-dropout 0.15)
+        ;;
+    yeast-tf-cnn) own=("${yeast[@]}" --arch cnn --epochs 150 --learning-rate 2e-3 --dropout 0.3) ;;
+    *)
+        echo "no model $model" >&2
+        exit 2
+        ;;
+esac
+exec gexplain train "${own[@]}" --patience 0 --saved-dtype float16 --output "$work/$model"
