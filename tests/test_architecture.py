@@ -63,7 +63,9 @@ def test_every_module_has_its_layer():
     assert {home(path) for path in modules()} <= set(RANK)
 
 
-@pytest.mark.parametrize("layer", ["genome", "windows.py", "aggregation.py", "plan.py", "inputs.py", "projection.py", "evaluation"])
+@pytest.mark.parametrize(
+    "layer", ["genome", "windows.py", "aggregation.py", "plan.py", "inputs.py", "projection.py", "evaluation"]
+)
 def test_torch_stops_at_attribution(layer):
     path = ROOT / layer
     for module in path.rglob("*.py") if path.is_dir() else [path]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 import click
 
-from gexplain.errors import UsageError, count
+from gexplain.errors import UsageError, count, preview
 from gexplain.training.batches import Augmentation
 from gexplain.training.examples import Dataset
 from gexplain.training.negatives import Negatives
@@ -21,6 +21,9 @@ from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.progress import show_progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+# Classes beyond these are not listed on the terminal; metrics.json and the model card have them all.
+_TOLD_CLASSES = 12
 
 _at_least_0, _at_least_1 = click.IntRange(min=0), click.IntRange(min=1)
 
@@ -224,6 +227,12 @@ augmentation_options = _options(
         metavar="BASES",
         help="Width of that middle.",
     ),
+    click.option(
+        "--paste-least",
+        type=_at_least_1,
+        metavar="BASES",
+        help="Keep as few as that of it, drawn anew each time.  [default: all]",
+    ),
 )
 
 output_options = _options(
@@ -271,9 +280,15 @@ def command(
     gexplain train --class Reb1=reb1.bed --negatives unbound.bed genome.fa -o MODEL
     gexplain train --csv train.csv --dev-csv dev.csv --init zhihan1996/DNABERT-2-117M --lora 8 -o MODEL
     """  # noqa: D301 - click wants the control character
+    if not output:
+        raise UsageError("-o is empty; expected a directory to write", hint="is a shell variable not set?")
+    _refuse_what_is_ignored(init=init, **options)
     taken = {name: options.pop(name) for name in ("layers", "width", "heads", "mlp_width")}
     augmentation = Augmentation(
-        **{name: options.pop(name) for name in ("reverse_complement", "crop", "bpe_dropout", "paste", "paste_width")}
+        **{
+            name: options.pop(name)
+            for name in ("reverse_complement", "crop", "bpe_dropout", "paste", "paste_width", "paste_least")
+        }
     )
     data = {
         name: options.pop(name)
@@ -344,7 +359,11 @@ def _read(
     )
     sources = Negatives(sources=negatives, per_positive=negatives_per_positive)
     if csv is not None:
-        _refuse_with_csv(classes, paths)
+        if classes or len(paths) > 1:
+            raise UsageError(
+                f"--csv and {'--class' if classes else ' '.join(paths)}: the sequences are in the CSV",
+                hint="give --csv, and a GENOME only for --negatives random-genome; or regions",
+            )
         genome = paths[0] if paths else None
         return read_csv_data(
             csv, dev_csv, test_csv, split=split, negatives=sources, genome=genome, labels=_listed(labels)
@@ -355,8 +374,10 @@ def _read(
     if len(paths) != 1 + (not classes):
         expected = "GENOME alone, beside --class" if classes else "REGIONS and GENOME"
         raise UsageError(
-            f"expected {expected}, found {' '.join(paths) or 'neither'}",
-            hint="gexplain train sites.bed genome.fa -o MODEL; or --csv FILE for sequences",
+            f"expected {expected}, found {' '.join(paths) or 'nothing'}",
+            hint="gexplain train --class Reb1=reb1.bed --class Rap1=rap1.bed genome.fa -o MODEL"
+            if classes
+            else "gexplain train sites.bed genome.fa -o MODEL; or --csv FILE for sequences",
         )
     reading = RegionReading(
         window=window, jitter=jitter, label_column=label_column, chrom_alias=chrom_alias, on_bad_line=on_bad_line
@@ -365,18 +386,38 @@ def _read(
     return read_bed_data(beds, paths[-1], reading=reading, split=split, negatives=sources, labels=_listed(labels))
 
 
-def _refuse_with_csv(classes: tuple[str, ...], paths: tuple[str, ...]) -> None:
-    """What would be passed over silently."""
-    if classes or len(paths) > 1:
-        raise UsageError(
-            f"--csv and {'--class' if classes else ' '.join(paths)}: the sequences are in the CSV",
-            hint="give --csv, and a GENOME only for --negatives random-genome; or regions",
+def _refuse_what_is_ignored(**options: Any) -> None:
+    """UsageError for an option that was typed and would be passed over silently, beside another."""
+    from_regions = "is for regions of a genome; a CSV has sequences"
+    excluded = (
+        ("csv", ("window", "jitter", "label_column", "chrom_alias", "on_bad_line"), from_regions),
+        ("classes", ("label_column",), "is for REGIONS with a class in each line; --class names the class of a BED"),
+        ("dev_csv", ("dev_fraction",), "is for a dev set that is drawn; --dev-csv is one"),
+        ("dev_chroms", ("dev_fraction",), "is for a dev set that is drawn; --dev-chroms is one"),
+        ("tokenizer", ("vocabulary",), "is for a tokenizer that is trained; --tokenizer is one"),
+    )
+    for given, refused, why in excluded:
+        if options[given]:
+            _refuse(refused, why)
+    if options["init"] != "small":
+        _refuse(
+            ("layers", "width", "heads", "mlp_width", "vocabulary", "spelling"),
+            "is for a model from scratch, without --init",
         )
+    if options["arch"] == "cnn":
+        _refuse(("layers", "width", "heads", "mlp_width", "vocabulary", "spelling"), "is for --arch dnabert2")
+    if not options["negatives"]:
+        _refuse(("negatives_per_positive",), "is for negatives that are drawn, and there is no --negatives")
+    if not options["paste"]:
+        _refuse(("paste_width",), "is for --paste, which is not given")
+
+
+def _refuse(options: Sequence[str], why: str) -> None:
     context = click.get_current_context()
-    for option in ("window", "jitter", "label_column", "chrom_alias", "on_bad_line"):
+    for option in options:
         if context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
             name = "--" + option.replace("_", "-")
-            raise UsageError(f"{name} is for regions of a genome; a CSV has sequences", hint=f"drop {name}")
+            raise UsageError(f"{name} {why}", hint=f"drop {name}")
 
 
 def _class_beds(classes: tuple[str, ...]) -> dict[str, str]:
@@ -384,22 +425,22 @@ def _class_beds(classes: tuple[str, ...]) -> dict[str, str]:
     for one in classes:
         name, separator, path = one.partition("=")
         if not (name and separator and path) or name in beds:
-            found = "twice the same class" if name in beds else "no NAME=BED"
-            raise UsageError(f"--class {one}: {found}", hint="--class Reb1=reb1.bed --class Rap1=rap1.bed")
+            fault = f"class {name!r} is given twice" if name in beds else "expected NAME=BED"
+            raise UsageError(f"--class {one}: {fault}", hint="--class Reb1=reb1.bed --class Rap1=rap1.bed")
         beds[name] = path
     return beds
 
 
 def _counts(dataset: Dataset) -> str:
     """Classes and splits of what was read, a line a split."""
-    lines = [f"classes: {', '.join(dataset.labels)}"]
+    lines = [f"classes: {preview(dataset.labels, _TOLD_CLASSES)}"]
     for name, examples in (("train", dataset.train), ("dev", dataset.dev), ("test", dataset.test)):
         if examples is not None:
             each = [int((examples.classes == label).sum()) for label in range(len(dataset.labels))]
-            drawn = (
-                f", and {dataset.n_negatives:,} negatives an epoch" if name == "train" and dataset.n_negatives else ""
-            )
-            lines.append(f"{name}: {count(len(examples), 'sequence')} ({', '.join(f'{n:,}' for n in each)}){drawn}")
+            n_drawn = dataset.n_negatives if name == "train" else 0
+            drawn = f", and {count(n_drawn, 'negative')} an epoch" if n_drawn else ""
+            told = f" ({', '.join(f'{n:,}' for n in each)})" if len(each) <= _TOLD_CLASSES else ""
+            lines.append(f"{name}: {count(len(examples), 'sequence')}{told}{drawn}")
     return "\n".join(lines)
 
 

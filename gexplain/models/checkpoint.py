@@ -119,7 +119,10 @@ def read_checkpoint(source: str, folder: Path, named: Path | None) -> Checkpoint
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
-    """Weights to fine-tune. started: the tensors that the source does not have, and that start at random."""
+    """Weights to fine-tune. started: the tensors that the source does not have, and that start at random.
+
+    files: all that was read, the tokenizer among it. form: how the weights were kept.
+    """
 
     source: str
     config: DnaBert2Config
@@ -127,6 +130,8 @@ class Base:
     tokenizer_file: Path
     started: tuple[str, ...]
     sha256: str
+    form: str
+    files: tuple[Path, ...]
 
 
 def load_base(name: str | os.PathLike[str], labels: Sequence[str], generator: torch.Generator) -> Base:
@@ -156,13 +161,16 @@ def load_base(name: str | os.PathLike[str], labels: Sequence[str], generator: to
     refuse_other_models(state, where)
     config = derive_config(state, settings, where)
     check_state(state, config, where)
+    tokenizer_file = _find_tokenizer(weights.folders, config)
     return Base(
         source=str(name),
         config=config,
         state=state,
-        tokenizer_file=_find_tokenizer(weights.folders, config),
+        tokenizer_file=tokenizer_file,
         started=started,
         sha256=digest_files(weights.files),
+        form=weights.form,
+        files=(*weights.files, tokenizer_file),
     )
 
 

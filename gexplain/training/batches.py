@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gexplain.arrays import IntArray
-from gexplain.errors import UsageError
+from gexplain.errors import UsageError, count
 from gexplain.genome.sequence import reverse_complement
 from gexplain.genome.shuffle import dinucleotide_shuffle
 from gexplain.training.examples import Dataset, Examples
+from gexplain.training.letters import MIN_WIDTH
 from gexplain.training.negatives import NegativeSource
 
 
@@ -29,6 +30,8 @@ class Augmentation:
     bpe_dropout: the share of merges that the tokenizer leaves out (Provilkov et al. 2020); its draws come from the
     tokenizer library, which takes no seed. paste: the share of examples of which only the middle `paste_width` bases
     are kept, at a random place of a random negative; as many negatives get a shuffled site at a random place.
+    paste_least: keep as few as that, each side's share drawn anew, so that few sites are not learnt by what lies
+    beside them; by default always paste_width.
     """
 
     reverse_complement: bool = True
@@ -36,14 +39,42 @@ class Augmentation:
     bpe_dropout: float = 0.0
     paste: float = 0.0
     paste_width: int = 40
+    paste_least: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("bpe_dropout", "paste"):
             share = getattr(self, name)
             if not 0 <= share <= 1 or (name == "bpe_dropout" and share == 1):
-                raise UsageError(f"{name} {share}; expected a share from 0 to 1", hint="0 leaves it out")
+                most = "less than 1" if name == "bpe_dropout" else "1"
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {share}; expected a share from 0 to {most}", hint="0 leaves it out"
+                )
         if self.crop < 0 or self.paste_width < 1:
-            raise UsageError(f"crop {self.crop}, paste_width {self.paste_width}; expected lengths in bases")
+            raise UsageError(
+                f"--crop {self.crop}, --paste-width {self.paste_width}; expected lengths in bases",
+                hint="leave them out for the defaults",
+            )
+        if self.paste_least is not None and not 1 <= self.paste_least <= self.paste_width:
+            raise UsageError(
+                f"--paste-least {self.paste_least}; expected 1 to --paste-width, {self.paste_width}",
+                hint="leave it out to keep the same width always",
+            )
+
+
+def check_augmentation(augmentation: Augmentation, dataset: Dataset) -> None:
+    """UsageError where a dataset's training sequences cannot be varied so."""
+    if augmentation.paste and not dataset.negatives:
+        raise UsageError(
+            "--paste needs random background to paste sites into, and no negatives are drawn",
+            hint="add --negatives dinuc-shuffle or random-genome",
+        )
+    shortest = min(map(len, dataset.train.sequences), default=0) - 2 * dataset.train.margin
+    if augmentation.crop and shortest - 2 * augmentation.crop < MIN_WIDTH:
+        raise UsageError(
+            f"--crop {augmentation.crop}: {count(augmentation.crop, 'base')} off each end of the shortest training"
+            f" sequence, of {shortest:,}, leave fewer than {MIN_WIDTH}",
+            hint=f"at most --crop {max(0, (shortest - MIN_WIDTH) // 2)}",
+        )
 
 
 class Labelled(NamedTuple):
@@ -68,15 +99,16 @@ class TrainingExamples:
     n_negatives: int = 0
     balanced: bool = False
     _epoch: tuple[int, IntArray] | None = field(default=None, init=False, repr=False)
+    _bound_indices: IntArray = field(init=False, repr=False)
+    _pools: dict[int, IntArray] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if bool(self.n_negatives) != bool(self.dataset.negatives):
             raise ValueError(f"{self.n_negatives} negatives an epoch, from {len(self.dataset.negatives)} sources")
-        if self.augmentation.paste and not self.dataset.negatives:
-            raise UsageError(
-                "pasting sites needs random background to paste them into, and no negatives are drawn",
-                hint="add --negatives dinuc-shuffle or random-genome",
-            )
+        check_augmentation(self.augmentation, self.dataset)
+        classes = self.dataset.train.classes
+        self._bound_indices = np.flatnonzero(classes != 0)
+        self._pools = {int(label): np.flatnonzero(classes == label) for label in np.unique(classes)}
 
     @property
     def epoch_size(self) -> int:
@@ -115,14 +147,9 @@ class TrainingExamples:
             train = self.dataset.train
             indices = np.arange(len(train.sequences))
             if self.balanced:
-                present = np.unique(train.classes)
-                share = np.array_split(indices, len(present))
-                indices = np.concatenate(
-                    [
-                        _draw(np.flatnonzero(train.classes == label), len(part), rng)
-                        for label, part in zip(present, share, strict=True)
-                    ]
-                )
+                shares = np.array_split(indices, len(self._pools))
+                drawn = [_draw(pool, len(part), rng) for pool, part in zip(self._pools.values(), shares, strict=True)]
+                indices = np.concatenate(drawn)
             order = np.concatenate([indices, np.full(self.n_negatives, -1)])
             rng.shuffle(order)
             self._epoch = epoch, order
@@ -141,14 +168,11 @@ class TrainingExamples:
 
     def _bound(self, n: int, rng: np.random.Generator) -> list[int]:
         """Examples of the classes that negatives are the negatives of, as often as the epoch shows them."""
-        train = self.dataset.train
-        bound = np.flatnonzero(train.classes != 0)
         if self.balanced:
-            label = rng.choice(np.unique(train.classes[bound]), n)
-            pools = {one: np.flatnonzero(train.classes == one) for one in np.unique(label)}
-            chosen = np.array([rng.choice(pools[one]) for one in label])
+            labels = [label for label in self._pools if label != 0]
+            chosen = np.array([rng.choice(self._pools[label]) for label in rng.choice(labels, n).tolist()])
         else:
-            chosen = rng.choice(bound, n)
+            chosen = rng.choice(self._bound_indices, n)
         return [int(index) for index in chosen]
 
     def _paste(self, batch: list[str], labels: IntArray, picks: IntArray, rng: np.random.Generator) -> None:
@@ -160,8 +184,11 @@ class TrainingExamples:
         decoys = dinucleotide_shuffle(
             [_middle(train.sequences[i], width) for i in self._bound(len(chosen), rng)], rng
         )
-        for row, background, decoy in zip(chosen, backgrounds, decoys, strict=True):
+        spare = width - (width if self.augmentation.paste_least is None else self.augmentation.paste_least)
+        cuts = rng.integers(0, np.array([spare // 2, spare - spare // 2]) + 1, (len(chosen), 2)).tolist()
+        for row, background, decoy, (left, right) in zip(chosen, backgrounds, decoys, cuts, strict=True):
             site = decoy if labels[row] == 0 else _middle(train.sequences[picks[row]], width)
+            site = site[left : len(site) - right]
             at = int(rng.integers(max(1, len(background) - len(site) + 1)))
             batch[row] = background[:at] + site + background[at + len(site) :]
 

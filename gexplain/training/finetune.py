@@ -7,6 +7,7 @@ The figures are those of the weights as they were written: the folder is loaded 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -22,15 +23,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import gexplain
-from gexplain.errors import RunError, UsageError, count, preview
-from gexplain.models.checkpoint import DnaBert2Config, initial_state, load_base, save_checkpoint
+from gexplain.errors import InputError, RunError, UsageError, count, preview
+from gexplain.models.checkpoint import Base, DnaBert2Config, initial_state, load_base, save_checkpoint
 from gexplain.models.cnn import Cnn, CnnConfig, random_cnn_state, save_cnn_checkpoint
 from gexplain.models.dnabert2 import DnaBert2
 from gexplain.models.model import load_model
 from gexplain.tokens import Tokenizer
-from gexplain.training.batches import TrainingExamples
+from gexplain.training.batches import TrainingExamples, check_augmentation
 from gexplain.training.card import write_report
 from gexplain.training.examples import Dataset, Examples
+from gexplain.training.folder import ADAPTER, open_folder, write_json
 from gexplain.training.learners import CnnLearner, Learner, TokenLearner
 from gexplain.training.metrics import evaluate_logits
 from gexplain.training.negatives import draw_evenly
@@ -42,12 +44,12 @@ from gexplain.training.vocabulary import train_tokenizer
 Progress = Callable[[str, int, int], None]
 """Called with the stage ("pretraining", "training"), the steps done and the steps in all."""
 
-STATE = ".training"
 _EVALUATIONS = 20
 _EVALUATION_BATCH = 128
-_VOCABULARY_SEQUENCES = 20_000
+# Of what a tokenizer is trained on: at least so many sequences, and at most so many bases (about 3 GB of memory).
+_VOCABULARY_SEQUENCES, _VOCABULARY_BASES = 20_000, 10_000_000
 
-# Settings that change where and how often, not what is learnt.
+# Settings that change where a training runs and what it may replace, not what is learnt.
 _WITHOUT_EFFECT = ("device", "resume", "force")
 
 
@@ -74,8 +76,24 @@ def train(
     settings = settings or TrainSettings()
     device = choose_training_device(settings.device)
     folder = Path(output)
-    work = _open_folder(folder, _fingerprint(dataset, settings), settings)
-    learner, started_from = _build(dataset, settings, work)
+    _check_dataset(dataset)
+    check_augmentation(settings.augmentation, dataset)
+    base = _load_given(dataset, settings, folder)
+    fingerprint = _fingerprint(dataset, settings, base)
+    with open_folder(folder, fingerprint, resume=settings.resume, force=settings.force) as work:
+        return _train(dataset, folder, settings, base, work, device, progress)
+
+
+def _train(
+    dataset: Dataset,
+    folder: Path,
+    settings: TrainSettings,
+    base: Base | None,
+    work: Path,
+    device: str,
+    progress: Progress | None,
+) -> Training:
+    learner, started_from = _build(dataset, settings, base, work)
     n_parameters = sum(parameter.numel() for parameter in learner.network.parameters())
     pretrained = None
     if settings.pretrain_steps:
@@ -93,7 +111,7 @@ def train(
         work / "steps",
         progress=None if progress is None else lambda done, total: progress("training", done, total),
     )
-    _save(learner.cpu().eval(), dataset, settings, folder)
+    _save(learner.cpu().eval(), dataset, settings, base, folder)
     report = {
         "gexplain": gexplain.__version__,
         "model": {
@@ -106,7 +124,7 @@ def train(
             "sizes": _sizes(learner),
             "started_from": started_from,
         },
-        "data": dict(dataset.described),
+        "data": {**dataset.described, "warnings": dataset.warnings},
         "training": {
             **_described(settings),
             "steps": schedule.n_steps,
@@ -123,70 +141,80 @@ def train(
         "best_step": trained.best_step,
     }
     write_report(folder, report)
-    shutil.rmtree(work)
     return Training(folder, report)
 
 
-# --- the folder --------------------------------------------------------------------------------------------
+# --- what makes a training the same ------------------------------------------------------------------------
 
 
-def _open_folder(folder: Path, fingerprint: Mapping[str, Any], settings: TrainSettings) -> Path:
-    """The folder's place for unfinished work: empty, or that of the same training."""
-    work = folder / STATE
-    noted = work / "training.json"
-    if settings.force and folder.is_dir() and (not settings.resume or not noted.is_file()):
-        _clear(folder)
-    if noted.is_file():
-        before = json.loads(noted.read_text(encoding="utf-8"))
-        other = sorted(key for key in {*before, *fingerprint} if before.get(key) != fingerprint.get(key))
-        if settings.resume and not other:
-            return work
-        if not settings.force:
-            raise UsageError(
-                f"{folder} holds an unfinished training"
-                + (f" with another {preview(other)}" if other else " of the same data and settings"),
-                hint="--force starts anew there; or give another -o",
-            )
-        _clear(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(
-            f"{folder} is not empty: {preview(sorted(path.name for path in folder.iterdir()))}",
-            hint="--force replaces a model there; or give another -o",
-        )
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}", hint="give another -o") from error
-    unfinished = noted.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(fingerprint, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(noted)
-    return work
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a training writes, and nothing else."""
-    for name in (
-        "model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "metrics.json", "README.md",
-        "learning_curve.png",
-    ):  # fmt: skip
-        (folder / name).unlink(missing_ok=True)
-    for name in (STATE, "adapter"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _fingerprint(dataset: Dataset, settings: TrainSettings) -> dict[str, Any]:
-    noted = {"gexplain": gexplain.__version__, **_described(settings), "data": dataset.described}
+def _fingerprint(dataset: Dataset, settings: TrainSettings, base: Base | None) -> dict[str, Any]:
+    """All that decides what is learnt: settings, every sequence and class, the files that are built on."""
+    tokenizer = None if settings.tokenizer is None else Tokenizer.from_file(settings.tokenizer).sha256
+    noted = {
+        "gexplain": gexplain.__version__,
+        **_described(settings),
+        "data": dataset.described,
+        "sequences": _digest(dataset),
+        "tokenizer sha256": tokenizer,
+        "init sha256": None if base is None else base.sha256,
+    }
     return dict(json.loads(json.dumps(noted)))  # as it will be read back
 
 
+def _digest(dataset: Dataset) -> str:
+    digest = hashlib.sha256()
+    for examples in (dataset.train, dataset.dev, dataset.test):
+        if examples is not None:
+            digest.update(f"{len(examples)} {examples.margin} ".encode())
+            digest.update("\n".join(examples.sequences).encode())
+            digest.update(examples.classes.astype(np.int64).tobytes())
+    return digest.hexdigest()
+
+
 def _described(settings: TrainSettings) -> dict[str, Any]:
-    return {key: value for key, value in asdict(settings).items() if key not in _WITHOUT_EFFECT}
+    """The settings that have a meaning for this training."""
+    ignored = {*_WITHOUT_EFFECT}
+    if settings.arch == "cnn" or settings.init is not None:
+        ignored |= {"sizes", "vocabulary", "spelling"}
+    if settings.tokenizer is not None:
+        ignored.add("vocabulary")
+    return {key: value for key, value in asdict(settings).items() if key not in ignored}
 
 
 # --- the learner -------------------------------------------------------------------------------------------
 
 
-def _build(dataset: Dataset, settings: TrainSettings, work: Path) -> tuple[Learner, dict[str, Any]]:
+def _check_dataset(dataset: Dataset) -> None:
+    absent = sorted(set(range(len(dataset.labels))) - set(dataset.dev.classes.tolist()))
+    if absent:
+        raise InputError(
+            f"dev has no example of {preview(dataset.labels[index] for index in absent)}; the step that is kept is"
+            " chosen there",
+            hint="give each class an example in dev",
+        )
+
+
+def _load_given(dataset: Dataset, settings: TrainSettings, folder: Path) -> Base | None:
+    """The checkpoint to start from, if any; what was given and cannot be used is told while no file is touched."""
+    read = []
+    base = None
+    if settings.tokenizer is not None:
+        read.append(Tokenizer.from_file(settings.tokenizer).path)
+    if settings.init is not None:
+        base = load_base(settings.init, dataset.labels, torch.Generator().manual_seed(settings.seed))
+        read += base.files
+    inside = [path for path in read if path.resolve().is_relative_to(folder.resolve())]
+    if inside:
+        raise UsageError(
+            f"{inside[0]} is to be read, and -o would write into its folder",
+            hint="give another -o; what a training starts from is kept as it is",
+        )
+    return base
+
+
+def _build(
+    dataset: Dataset, settings: TrainSettings, base: Base | None, work: Path
+) -> tuple[Learner, dict[str, Any]]:
     """The learner as the training starts, and where its weights come from."""
     generator = torch.Generator().manual_seed(settings.seed)
     if settings.arch == "cnn":
@@ -195,8 +223,7 @@ def _build(dataset: Dataset, settings: TrainSettings, work: Path) -> tuple[Learn
         cnn.load_state_dict(random_cnn_state(cnn_config, generator))
         return CnnLearner(cnn), {"weights": "random", "seed": settings.seed}
     dropout = settings.augmentation.bpe_dropout
-    if settings.init is not None:
-        base = load_base(settings.init, dataset.labels, generator)
+    if base is not None:
         network = DnaBert2(base.config, settings.dropout)
         network.load_state_dict(base.state)
         started_from = {"weights": base.source, "sha256": base.sha256, "started_at_random": list(base.started)}
@@ -225,8 +252,12 @@ def _build(dataset: Dataset, settings: TrainSettings, work: Path) -> tuple[Learn
 
 
 def _vocabulary_sequences(dataset: Dataset, seed: int) -> list[str]:
-    """What a tokenizer is trained on: the training sequences; where they are few, drawn negatives with them."""
+    """What a tokenizer is trained on: the training sequences; of many a part, with few some drawn negatives."""
     sequences = dataset.train.windows()
+    most = int(_VOCABULARY_BASES / np.mean([len(sequence) for sequence in sequences]))
+    if len(sequences) > most:
+        chosen = np.random.default_rng([seed, 2]).choice(len(sequences), most, replace=False)
+        return [sequences[index] for index in np.sort(chosen)]
     missing = _VOCABULARY_SEQUENCES - len(sequences)
     if missing > 0 and dataset.negatives:
         rng = np.random.default_rng([seed, 2])
@@ -244,11 +275,12 @@ def _add_lora(learner: Learner, settings: TrainSettings) -> None:
     """LoRA on Wqkv; pooler and classifier are trained whole, since a base has neither, or another's."""
     from peft import LoraConfig, get_peft_model
 
+    torch.manual_seed(settings.seed)  # peft starts its matrices from torch's own generator
     learner.network = get_peft_model(
         learner.network,
         LoraConfig(
             r=settings.lora_rank,
-            lora_alpha=int(settings.lora_alpha) if settings.lora_alpha else 2 * settings.lora_rank,
+            lora_alpha=settings.lora_alpha or 2 * settings.lora_rank,
             lora_dropout=settings.dropout,
             target_modules=["Wqkv"],
             modules_to_save=["pooler", "classifier"],
@@ -266,8 +298,7 @@ def _plan(
     n_negatives = dataset.n_negatives
     epoch_size = len(dataset.train.sequences) + n_negatives
     n_steps = max(1, math.ceil(settings.epochs * epoch_size / batch_size))
-    every = settings.evaluate_every or max(1, math.ceil(n_steps / _EVALUATIONS))
-    n_steps = math.ceil(n_steps / every) * every  # the last step is looked at too
+    every = min(settings.evaluate_every or math.ceil(n_steps / _EVALUATIONS), n_steps)
     examples = TrainingExamples(
         dataset,
         settings.augmentation,
@@ -323,8 +354,8 @@ def _pretrain(
     torch.manual_seed(settings.seed)
     masked = MaskedLearner(learner)
     batch_size = settings.chosen_batch_size
-    every = max(1, math.ceil(settings.pretrain_steps / _EVALUATIONS))
-    n_steps = math.ceil(settings.pretrain_steps / every) * every
+    n_steps = settings.pretrain_steps
+    every = math.ceil(n_steps / _EVALUATIONS)
     examples = TrainingExamples(
         dataset,
         settings.augmentation,
@@ -357,20 +388,21 @@ def _pretrain(
         "history": [{"step": line["step"], "loss": line["loss"]} for line in trained.history],
     }
     save_file({name: tensor.cpu().contiguous() for name, tensor in learner.state_dict().items()}, done)
-    noted.write_text(json.dumps(what) + "\n", encoding="utf-8")
-    shutil.rmtree(work / "pretraining")
+    write_json(noted, what)
+    shutil.rmtree(work / "pretraining", ignore_errors=True)
     return what
 
 
 # --- what is written ---------------------------------------------------------------------------------------
 
 
-def _save(learner: Learner, dataset: Dataset, settings: TrainSettings, folder: Path) -> None:
+def _save(learner: Learner, dataset: Dataset, settings: TrainSettings, base: Base | None, folder: Path) -> None:
     if isinstance(learner, TokenLearner):
         learner.fold()
     network: Any = learner.network
     if settings.lora_rank:
-        _save_adapter(network, settings, folder / "adapter")
+        if base is not None and not base.form.startswith("PEFT adapter"):  # an adapter of an adapter would not load
+            _save_adapter(network, settings, folder / ADAPTER)
         network = network.merge_and_unload()
     dtype = getattr(torch, settings.saved_dtype)
     state: dict[str, Tensor] = {name: tensor.to(dtype) for name, tensor in network.state_dict().items()}
@@ -390,6 +422,8 @@ def _save(learner: Learner, dataset: Dataset, settings: TrainSettings, folder: P
             tokenizer_file=learner.tokenizer_file,
             window=dataset.window,
         )
+        if settings.lora_rank:
+            shutil.copyfile(folder / "config.json", folder / ADAPTER / "config.json")  # the base has other classes
     else:
         save_cnn_checkpoint(
             folder, state, network.config, labels=dataset.labels, head="classification", window=dataset.window
@@ -401,7 +435,8 @@ def _save_adapter(network: Any, settings: TrainSettings, folder: Path) -> None:
     assert settings.init is not None
     base = Path(settings.init)
     network.peft_config["default"].base_model_name_or_path = str(base.resolve()) if base.exists() else settings.init
-    network.save_pretrained(str(folder))
+    # Asked whether the vocabulary grew, peft would look for a config class of its own kind, and on the hub.
+    network.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's blank form
 
 
@@ -410,7 +445,8 @@ def _figures(folder: Path, dataset: Dataset, device: str) -> dict[str, Any]:
 
     def of(examples: Examples) -> dict[str, Any]:
         logits = model.predict(examples.windows(), batch_size=_EVALUATION_BATCH)
-        return evaluate_logits(logits, examples.classes, dataset.labels).as_dict()
+        background = dataset.labels[0] if dataset.negatives else None
+        return evaluate_logits(logits, examples.classes, dataset.labels, background=background).as_dict()
 
     return {"dev": of(dataset.dev), "test": None if dataset.test is None else of(dataset.test)}
 

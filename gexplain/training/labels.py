@@ -39,8 +39,9 @@ def order_labels(
     if background is not None:
         ordered = [background, *(label for label in ordered if label != background)]
     if len(ordered) < 2:
+        what = "--labels leaves" if keep else f"{source} has"
         raise InputError(
-            f"{source} has one class only, {ordered[0]!r}; a classifier needs two",
+            f"{what} one class only, {ordered[0]!r}; a classifier needs two",
             hint=f"--negatives adds examples of {BACKGROUND_NAMES[0]!r}; here it needs positives beside them"
             if with_negatives
             else "--negatives dinuc-shuffle adds a class 'background'; or label the negatives of your own",
@@ -54,7 +55,8 @@ def _check_kept(found: Collection[str], source: str, keep: Sequence[str]) -> Non
         raise UsageError(f"--labels names {twice[0]!r} twice", hint="name each label once")
     unknown = [label for label in keep if label not in found]
     if unknown:
-        near = get_close_matches(unknown[0], found, n=1, cutoff=0.5)
+        by_lower = {label.lower(): label for label in sorted(found)}
+        near = [by_lower[one] for one in get_close_matches(unknown[0].lower(), by_lower, n=1)]
         raise InputError(
             f"{source} has no label {unknown[0]!r}; it has {preview(sorted(found), 8)}",
             hint=f"did you mean {near[0]}?" if near else "name labels as the file does",

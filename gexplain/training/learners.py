@@ -77,7 +77,7 @@ class TokenLearner(Learner):
         self.network = network
         self.tokenizer_file = tokenizer_file
         checked = Tokenizer.from_file(tokenizer_file)
-        self.pad_id, self.mask_id, self.special_ids = checked.pad_id, checked.mask_id, checked.special_ids
+        self.pad_id, self.mask_id = checked.pad_id, checked.mask_id
         self.tokenizers = {}
         for mode, dropout in (("eval", 0.0), ("train", bpe_dropout)):
             rust = tokenizers.Tokenizer.from_file(str(tokenizer_file))
@@ -87,6 +87,7 @@ class TokenLearner(Learner):
             self.tokenizers[mode] = rust
         config = network.config
         vocabulary = self.tokenizers["eval"].get_vocab()
+        self.plain_ids = sorted(token_id for token, token_id in vocabulary.items() if set(token) <= set("ACGT"))
         self.spelling = Spelling(vocabulary, config.vocab_size, config.hidden_size) if spelling else None
 
     def inputs(self, sequences: Sequence[str]) -> dict[str, Tensor]:

@@ -23,7 +23,9 @@ _IGNORED = -100  # what F.cross_entropy passes over
 
 
 class MaskedLearner(nn.Module):
-    """The encoder of a TokenLearner under a masked-LM head; its collation masks. n_tokens: ids that may be drawn."""
+    """The encoder of a TokenLearner under a masked-LM head."""
+
+    plain_ids: Tensor
 
     def __init__(self, learner: TokenLearner) -> None:
         super().__init__()
@@ -34,9 +36,15 @@ class MaskedLearner(nn.Module):
         self.dense = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=network.config.layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(n_tokens))
+        self.register_buffer("plain_ids", torch.tensor(learner.plain_ids), persistent=False)
 
-    def forward(self, labels: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
-        """The mean cross entropy of the tokens to be told; labels (B, T) are -100 elsewhere."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object) -> dict[str, Tensor]:
+        """The mean cross entropy of the tokens to be told.
+
+        Masking is here and not in `collate`, which runs a batch ahead: a resumed training restores torch's generator
+        before the forward pass, and so masks what it would have masked.
+        """
+        input_ids, labels = mask_tokens(input_ids, self.plain_ids, self.learner.mask_id)
         network = self.learner.network
         assert isinstance(network, DnaBert2)
         hidden_BTC = network.encode(self.learner.embed(input_ids), attention_mask)
@@ -46,10 +54,8 @@ class MaskedLearner(nn.Module):
         return {"loss": F.cross_entropy(logits_MV.float(), labels[told])}
 
     def collate(self, examples: Sequence[Labelled]) -> dict[str, Tensor]:
-        """A masked batch; what is masked follows torch's own generator, which the trainer seeds and restores."""
-        inputs = self.learner.inputs([one.sequence for one in examples])
-        masked = mask_tokens(inputs["input_ids"], self.learner.special_ids, self.learner.mask_id, self.bias.shape[0])
-        return {**inputs, "input_ids": masked.ids, "labels": masked.labels}
+        """A batch for `forward`; the classes are left out."""
+        return self.learner.inputs([one.sequence for one in examples])
 
 
 class Masked(NamedTuple):
@@ -59,15 +65,19 @@ class Masked(NamedTuple):
     labels: Tensor
 
 
-def mask_tokens(ids_BT: Tensor, special_ids: frozenset[int], mask_id: int, n_tokens: int) -> Masked:
-    """Token ids masked; special tokens never are. At least one token of a batch is to be told."""
-    plain_BT = ~torch.isin(ids_BT, torch.tensor(sorted(special_ids)))
-    chosen_BT = (torch.rand(ids_BT.shape) < CHOSEN) & plain_BT
+def mask_tokens(ids_BT: Tensor, plain_ids: Tensor, mask_id: int) -> Masked:
+    """Token ids masked, by torch's own generator; at least one token of a batch is to be told.
+
+    plain_ids: the ids that spell bases: no other is masked, or drawn.
+    """
+    device = ids_BT.device
+    plain_BT = torch.isin(ids_BT, plain_ids)
+    chosen_BT = (torch.rand(ids_BT.shape, device=device) < CHOSEN) & plain_BT
     if not chosen_BT.any():
         chosen_BT.view(-1)[plain_BT.view(-1).float().argmax()] = True
-    labels_BT = ids_BT.where(chosen_BT, torch.tensor(_IGNORED))
-    lot_BT = torch.rand(ids_BT.shape)
-    random_BT = torch.randint(max(special_ids) + 1, n_tokens, ids_BT.shape)
+    labels_BT = ids_BT.where(chosen_BT, torch.tensor(_IGNORED, device=device))
+    lot_BT = torch.rand(ids_BT.shape, device=device)
+    random_BT = plain_ids[torch.randint(len(plain_ids), ids_BT.shape, device=device)]
     shown_BT = ids_BT.where(~(chosen_BT & (lot_BT < SHOWN_AS_MASK + SHOWN_AT_RANDOM)), random_BT)
-    shown_BT = shown_BT.where(~(chosen_BT & (lot_BT < SHOWN_AS_MASK)), torch.tensor(mask_id))
+    shown_BT = shown_BT.where(~(chosen_BT & (lot_BT < SHOWN_AS_MASK)), torch.tensor(mask_id, device=device))
     return Masked(shown_BT, labels_BT)

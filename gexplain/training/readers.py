@@ -127,6 +127,11 @@ def _check_csv_options(split: Split, negatives: Negatives, genome: FilePath | No
             "sequences of a CSV have no chromosomes to split by",
             hint="give dev and test as files or as fractions; or regions and a FASTA instead of the CSV",
         )
+    if genome is None and flatten_patterns(split.exclude_chroms):
+        raise UsageError(
+            "sequences of a CSV have no chromosomes to exclude",
+            hint=f"drop --exclude-chroms; it is for the FASTA of --negatives {RANDOM_GENOME}",
+        )
     if has_test and split.test_fraction:
         raise UsageError("test is given as a file and as a fraction", hint="give one of the two")
     if negatives.beds:
@@ -318,7 +323,7 @@ def _cut_regions(
         if label is not None:
             names[table.bed == one] = label
     is_pool = table.bed >= len(tables)
-    source = tables[0].beds[0].name if None in by_class else "the classes given"
+    source = tables[0].beds[0].name if None in by_class else "--class"
     order = order_labels(set(names[~is_pool]), source, with_negatives=bool(pools or negatives.sources), keep=labels)
 
     code = {label: index for index, label in enumerate(order)}

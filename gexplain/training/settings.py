@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +16,11 @@ SAVED_DTYPES = ("float32", "float16")
 # What DNABERT-2's authors fine-tune with, and what the small models in the box were trained with.
 _LEARNING_RATE = {"init": 3e-5, "lora": 3e-4, "scratch": 1e-3}
 _BATCH_SIZE = {"init": 32, "lora": 32, "scratch": 128}
+
+
+def _flag(option: str) -> str:
+    """An option as the command line has it, and its messages."""
+    return "--lora" if option == "lora_rank" else "--" + option.replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +67,7 @@ class TrainSettings:
     vocabulary: int = 4096
     spelling: bool = True
     lora_rank: int = 0
-    lora_alpha: float | None = None
+    lora_alpha: int | None = None
     pretrain_steps: int = 0
     epochs: float = 10.0
     batch_size: int | None = None
@@ -95,11 +101,17 @@ class TrainSettings:
         natural = ("lora_rank", "pretrain_steps", "weight_decay", "warmup_steps", "dropout", "patience", "seed")
         for option in positive + natural:
             value = getattr(self, option)
-            if value is not None and (value < 0 or (value == 0 and option in positive)):
+            if value is not None and (not math.isfinite(value) or value < 0 or (value == 0 and option in positive)):
                 least = "more than 0" if option in positive else "0 or more"
-                raise UsageError(f"{option} {value}; expected {least}", hint="leave it out for the default")
+                raise UsageError(
+                    f"{_flag(option)} {value}; expected a number, {least}", hint="leave it out for the default"
+                )
         if self.dropout >= 1:
-            raise UsageError(f"dropout {self.dropout}; expected a share below 1", hint="leave it out for the default")
+            raise UsageError(
+                f"--dropout {self.dropout}; expected a share below 1", hint="leave it out for the default"
+            )
+        if self.seed >= 2**32:
+            raise UsageError(f"--seed {self.seed}; expected less than 2**32", hint="any small number will do")
         if self.vocabulary < 16:
             raise UsageError(
                 f"vocabulary of {self.vocabulary} tokens; expected 16 or more", hint="DNABERT-2 has 4096"
@@ -111,17 +123,23 @@ class TrainSettings:
             for option in ("init", "tokenizer", "lora_rank", "pretrain_steps"):
                 if getattr(self, option):
                     raise UsageError(
-                        f"{option} does not go with a CNN, which is trained from scratch on bases",
-                        hint=f"leave {option} out, or use arch dnabert2",
+                        f"{_flag(option)} does not go with a CNN, which is trained from scratch on bases",
+                        hint=f"leave {_flag(option)} out, or use --arch dnabert2",
                     )
             if self.augmentation.bpe_dropout:
-                raise UsageError("bpe_dropout does not go with a CNN, which reads bases", hint="leave it out")
+                raise UsageError(
+                    "--bpe-dropout does not go with a CNN, which reads bases and no tokens", hint="leave it out"
+                )
         if self.lora_rank and self.init is None:
-            raise UsageError("LoRA adapts a trained model, and none is given", hint="name one with --init")
+            raise UsageError(
+                "--lora: LoRA adapts a trained model, and none is given", hint="name one with --init MODEL"
+            )
+        if self.lora_alpha is not None and not self.lora_rank:
+            raise UsageError("--lora-alpha without --lora", hint="give the rank too, as --lora 8; or leave it out")
         if self.init is not None and self.tokenizer is not None:
             raise UsageError(
-                f"a tokenizer is given with init {self.init}, whose embeddings belong to its own tokenizer",
-                hint="leave the tokenizer out",
+                f"--tokenizer with --init {self.init}, whose embeddings belong to its own tokenizer",
+                hint="leave --tokenizer out",
             )
 
     @property

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from gexplain.training.letters import MIN_WIDTH, check_letters
 
 COLUMNS = ("sequence", "label")
 _EXPECTED = "expected a header line and two columns: sequence,label"
+_MEND = "give a file that begins with the line sequence,label; regions of a genome are for a BED and its FASTA"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +77,7 @@ def _open_text(path: Path) -> Iterator[TextIO]:
         raw.seek(0)
         found = recognise_format(uncompressed_head(head))
         if found is not None:
-            raise InputError(f"{path} looks like {found}, not a CSV", hint=f"{_EXPECTED}")
+            raise InputError(f"{path} looks like {found}, not a CSV", hint=_MEND)
         stream = gzip.GzipFile(fileobj=raw) if head.startswith(GZIP_MAGIC) else raw
         with io.TextIOWrapper(cast("io.BufferedReader", stream), encoding="utf-8-sig", newline="") as text:
             yield text
@@ -85,7 +87,7 @@ def _rows(text: TextIO, name: str) -> Iterator[tuple[int, str, str]]:
     """(line, sequence in upper case, label) of each row that is not blank."""
     first = text.readline()
     if not first.strip():
-        raise InputError(f"{name} is empty, or begins with an empty line", hint=_EXPECTED)
+        raise InputError(f"{name} is empty, or begins with an empty line; {_EXPECTED}", hint=_MEND)
     delimiter = "\t" if "\t" in first else ","
     header = [field.strip().lower() for field in next(csv.reader([first], delimiter=delimiter))]
     if sorted(header) != sorted(COLUMNS):
@@ -116,6 +118,8 @@ def _other_columns(name: str, first: str) -> InputError:
     letters = first.split(",")[0].strip().upper()
     if len(letters) >= MIN_WIDTH and set(letters) <= set("ACGTN"):
         hint = "it has no header: put the line sequence,label on top"
+    elif re.match(r"\S+\t\d+\t\d+", first):
+        hint = "it looks like a BED: give it as REGIONS, with its FASTA and without --csv"
     elif ";" in first:
         hint = "put commas for the semicolons"
     else:

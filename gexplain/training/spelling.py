@@ -47,7 +47,7 @@ class Spelling(nn.Module):
 
 
 def features_of(token: str) -> list[tuple[str, int | str, str]]:
-    """What a token's spelling is made of, repeats included: its bases by place from both ends, its k-mers of 2 to 5."""
+    """What a token's spelling is made of, repeats included: bases by place from both ends, k-mers of 2 to 5."""
     from_left = [("left", place, base) for place, base in enumerate(token[:N_PLACES])]
     from_right = [("right", place, base) for place, base in enumerate(token[::-1][:N_PLACES])]
     kmers = [

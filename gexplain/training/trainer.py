@@ -17,7 +17,7 @@ from torch.utils.data import SequentialSampler
 
 from gexplain.errors import RunError, UsageError
 
-Progress = Callable[[int, int], None]
+StepsProgress = Callable[[int, int], None]
 Evaluate = Callable[[], Mapping[str, float]]
 
 _PREFIX = "eval_"
@@ -69,14 +69,40 @@ def run_training(
     schedule: Schedule,
     folder: Path,
     *,
-    progress: Progress | None = None,
+    progress: StepsProgress | None = None,
 ) -> Trained:
     """What the training was; the learner holds the kept weights afterwards.
 
     folder: where checkpoints go, and where an interrupted training is taken up again. Raises RunError where the
     loss is no longer finite.
     """
+    verbosity = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        state = _train(learner, examples, collate, schedule, folder, progress)
+    finally:
+        transformers.utils.logging.set_verbosity(verbosity)
+    best_step = state.global_step
+    if schedule.evaluate is not None:
+        best_step = _best_step(state.log_history, schedule)
+        learner.load_state_dict(load_file(_checkpoint(folder, best_step) / "model.safetensors"))
+    return Trained(_history(state.log_history), best_step, state.global_step)
+
+
+def _train(
+    learner: nn.Module,
+    examples: NumberedExamples,
+    collate: Callable[[Any], Any],
+    schedule: Schedule,
+    folder: Path,
+    progress: StepsProgress | None,
+) -> transformers.TrainerState:
+    last = _last_checkpoint(folder)
+    if last is not None:
+        state: transformers.TrainerState = transformers.TrainerState.load_from_json(str(last / "trainer_state.json"))
+        if state.global_step >= schedule.n_steps or _is_over(state.log_history, schedule):
+            learner.load_state_dict(load_file(last / "model.safetensors"))
+            return state
     trainer = _Trainer(
         schedule,
         model=learner,
@@ -87,16 +113,8 @@ def run_training(
         callbacks=[_Watch(schedule, progress)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    last = _last_checkpoint(folder)
-    trainer.train(resume_from_checkpoint=last)
-    best = trainer.state.best_model_checkpoint
-    if schedule.evaluate is not None and best is not None:
-        learner.load_state_dict(load_file(Path(best) / "model.safetensors"))
-    last_step = trainer.state.global_step
-    history = _history(trainer.state.log_history)
-    if schedule.evaluate is not None:
-        return Trained(history, trainer.state.best_global_step or last_step, last_step)
-    return Trained(history, last_step, last_step)
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    return trainer.state
 
 
 def choose_training_device(name: str) -> str:
@@ -134,10 +152,13 @@ class _Trainer(transformers.Trainer):
 class _Watch(transformers.TrainerCallback):
     """Tells the progress, and stops a training that has diverged or gets no better."""
 
-    def __init__(self, schedule: Schedule, progress: Progress | None) -> None:
+    def __init__(self, schedule: Schedule, progress: StepsProgress | None) -> None:
         self.schedule, self.progress = schedule, progress
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step >= state.max_steps:  # the last step counts too, wherever the evaluations fall
+            control.should_log = control.should_save = True
+            control.should_evaluate = self.schedule.evaluate is not None
         if self.progress is not None:
             self.progress(state.global_step, state.max_steps)
 
@@ -146,24 +167,41 @@ class _Watch(transformers.TrainerCallback):
         if not math.isfinite(loss):
             raise RunError(
                 f"the training diverged: the loss is {loss} at step {state.global_step:,}",
-                hint="lower --learning-rate, or raise --warmup-steps; then --no-resume",
+                hint="lower --learning-rate, or raise --warmup-steps, and start anew with --force",
             )
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Counts from the log, so that a resumed training counts as one that never stopped."""
-        if not self.schedule.patience:
-            return
-        key = _PREFIX + self.schedule.metric
-        seen = [line[key] for line in state.log_history if key in line]
-        best = seen.index(min(seen) if self.schedule.metric == "loss" else max(seen))
-        if len(seen) - 1 - best >= self.schedule.patience:
-            control.should_training_stop = True
+        """Looks at the whole log, so that a resumed training counts as one that never stopped."""
+        control.should_training_stop = control.should_training_stop or _is_over(state.log_history, self.schedule)
 
 
-def _last_checkpoint(folder: Path) -> str | None:
+def _looked_at(log: list[dict[str, Any]], schedule: Schedule) -> list[tuple[int, float]]:
+    """(step, figure) of each evaluation, the better figure always the larger."""
+    key, sign = _PREFIX + schedule.metric, -1 if schedule.metric == "loss" else 1
+    return [(line["step"], sign * line[key]) for line in log if key in line]
+
+
+def _best_step(log: list[dict[str, Any]], schedule: Schedule) -> int:
+    """The first of the best."""
+    return max(_looked_at(log, schedule), key=lambda one: one[1])[0]
+
+
+def _is_over(log: list[dict[str, Any]], schedule: Schedule) -> bool:
+    """Whether patience is used up."""
+    steps = [step for step, _ in _looked_at(log, schedule)]
+    if not schedule.patience or not steps:
+        return False
+    return len(steps) - 1 - steps.index(_best_step(log, schedule)) >= schedule.patience
+
+
+def _checkpoint(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step}"
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
     """The last one that is whole: a stop while one was being written leaves it without its state."""
     saved = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
-    return str(max(saved, key=lambda path: int(path.name.rpartition("-")[2]))) if saved else None
+    return max(saved, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _is_json(path: Path) -> bool:

@@ -166,12 +166,22 @@ def test_the_site_of_a_jittered_window_is_that_of_its_middle():
     assert sites == {whole[12:16]}
 
 
+def test_pasted_sites_keep_any_width_between_the_least_and_the_most():
+    dataset = made(counts=(0, 1), width=30, negatives=[Poly("A")])
+    (whole,) = dataset.train.sequences
+    some = Augmentation(reverse_complement=False, paste=1.0, paste_width=10, paste_least=6)
+    sites = {one.sequence.strip("A") for one in examples_of(dataset, some).__getitems__(range(600)) if one.label == 1}
+    assert sites == {whole[10 + left : 20 - right] for left in range(3) for right in range(3)}
+
+
 def test_pasting_without_negatives_is_a_usage_error():
     with pytest.raises(UsageError, match="needs random background"):
         examples_of(made(), Augmentation(paste=0.5))
 
 
-@pytest.mark.parametrize("wrong", [{"paste": 1.5}, {"bpe_dropout": 1.0}, {"crop": -1}, {"paste_width": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"paste": 1.5}, {"bpe_dropout": 1.0}, {"crop": -1}, {"paste_width": 0}, {"paste_least": 41}]
+)
 def test_augmentation_that_makes_no_sense_is_a_usage_error(wrong):
     with pytest.raises(UsageError):
         Augmentation(**wrong)

@@ -145,7 +145,8 @@ def test_it_learns(tmp_path):
 
 
 def test_a_cnn_learns_through_the_same_command(tmp_path):
-    settings = TrainSettings(arch="cnn", epochs=20.0, batch_size=32, learning_rate=3e-3)
+    # On 30 sequences of dev the AUROC is 1 long before the accuracy is; the loss goes on falling.
+    settings = TrainSettings(arch="cnn", epochs=20.0, batch_size=32, learning_rate=3e-3, metric="loss")
     training = train(dataset_of(n=240), tmp_path / "cnn", settings)
     assert training.report["test"]["accuracy"] > 0.9
     model = gexplain.load_model(training.path)

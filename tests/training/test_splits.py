@@ -259,13 +259,16 @@ def test_with_negatives_integers_begin_at_zero_or_one(found, with_negatives):
     [("0", False, ()), ("Reb1", False, ()), ("background", True, ()), ("0", True, ()), ("a b", False, ("a",))],
 )
 def test_one_class_only_is_refused(found, with_negatives, keep):
-    with pytest.raises(InputError, match=r"x\.csv has one class only"):
+    with pytest.raises(InputError, match=f"{'--labels leaves' if keep else 'x.csv has'} one class only"):
         order_labels(set(found.split()), "x.csv", with_negatives=with_negatives, keep=keep)
 
 
 def test_a_label_that_is_not_there_is_refused_with_the_nearest():
     with pytest.raises(InputError, match=r"no label 'reb1'; it has Abf1, Reb1") as caught:
         order_labels({"Reb1", "Abf1"}, "x.csv", with_negatives=False, keep=["Abf1", "reb1"])
+    assert caught.value.hint == "did you mean Reb1?"
+    with pytest.raises(InputError, match="no label 'REB1'") as caught:
+        order_labels({"Reb1", "Abf1"}, "x.csv", with_negatives=False, keep=["Abf1", "REB1"])
     assert caught.value.hint == "did you mean Reb1?"
     with pytest.raises(UsageError, match="names 'Abf1' twice"):
         order_labels({"Reb1", "Abf1"}, "x.csv", with_negatives=False, keep=["Abf1", "Abf1"])
