@@ -80,7 +80,8 @@ def in_a_fresh_process(code: str) -> str:
     "action",
     [
         "import gexplain",
-        "import gexplain; gexplain.ScoreSettings, gexplain.InputError, gexplain.TrainSettings, gexplain.read_csv_data",
+        "import gexplain; gexplain.ScoreSettings, gexplain.InputError",
+        "import gexplain; gexplain.TrainSettings, gexplain.read_bed_data, gexplain.read_csv_data",
         "from gexplain_cli.main import cli; cli.main(['--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['score', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['train', '--help'], standalone_mode=False)",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_checkpoint, tiny_tokenizer
 
 import gexplain
-from gexplain.errors import ModelError, RunError, UsageError
+from gexplain.errors import InputError, ModelError, RunError, UsageError
 from gexplain.models.checkpoint import load_checkpoint
 from gexplain.training.batches import Augmentation
 from gexplain.training.examples import Dataset, Examples
@@ -201,6 +203,51 @@ def test_lora_changes_wqkv_by_a_low_rank_and_the_head_freely(tmp_path, dataset):
         assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) == 2
 
 
+def test_lora_starts_from_the_seed(tmp_path, dataset):
+    base = tiny_checkpoint(tmp_path / "base")
+    settings = TrainSettings(init=str(base), lora_rank=2, epochs=0.2, batch_size=16, learning_rate=1e-2)
+    one, other = (train(dataset, tmp_path / name, settings).path for name in ("one", "other"))
+    assert equal(weights(one), weights(other))
+
+
+@pytest.mark.parametrize("given", ["init", "tokenizer"])
+def test_what_a_training_starts_from_is_never_written_over(tmp_path, dataset, given):
+    base = tiny_checkpoint(tmp_path / "base")
+    file = base / {"init": "model.safetensors", "tokenizer": "tokenizer.json"}[given]
+    with pytest.raises(UsageError, match="is to be read"):
+        train(dataset, base, TrainSettings(**{given: str(file)}, epochs=0.1, force=True))
+    gexplain.load_model(base)
+
+
+def test_a_base_that_changed_is_another_training(tmp_path, dataset):
+    def stop(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    settings = TrainSettings(init=str(tiny_checkpoint(tmp_path / "base")), epochs=0.1)
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "model", settings, progress=stop)
+    tiny_checkpoint(tmp_path / "base", seed=1)
+    with pytest.raises(UsageError, match="another init sha256"):
+        train(dataset, tmp_path / "model", settings)
+
+
+def test_other_sequences_are_another_training(tmp_path, dataset):
+    def stop(stage: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, tmp_path / "model", TrainSettings(**SHORT), progress=stop)
+    other = replace(dataset_of(seed=1), described=dataset.described)
+    with pytest.raises(UsageError, match="another sequences"):
+        train(other, tmp_path / "model", TrainSettings(**SHORT))
+
+
+def test_dev_without_a_class_is_told_at_once(tmp_path, dataset):
+    lacking = Examples(dataset.dev.sequences[:2], dataset.dev.classes[:2])
+    with pytest.raises(InputError, match="dev has no example of SP1"):
+        train(replace(dataset, dev=lacking), tmp_path / "model", TrainSettings(**SHORT))
+
+
 def test_the_adapter_alone_loads_beside_its_base(tmp_path, dataset):
     base = tiny_checkpoint(tmp_path / "base")
     settings = TrainSettings(init=str(base), lora_rank=2, lora_alpha=8, epochs=1.0, batch_size=16, learning_rate=1e-2)
@@ -253,6 +300,34 @@ def test_a_training_that_gets_no_better_is_stopped_early(tmp_path, dataset):
 def test_a_training_that_diverges_is_an_error(tmp_path, dataset):
     with pytest.raises(RunError, match="diverged"):
         train(dataset, tmp_path / "model", TrainSettings(**SHORT, learning_rate=1e30))
+
+
+def test_a_training_that_was_over_is_not_gone_on_with(tmp_path, dataset, monkeypatch):
+    # Killed between the last step and the report; the folder is named from elsewhere afterwards.
+    settings = TrainSettings(**{**SHORT, "epochs": 50.0}, learning_rate=1e-15, patience=2, weight_decay=0.0)
+    whole = train(dataset, tmp_path / "whole", settings)
+    monkeypatch.setattr("gexplain.training.finetune.write_report", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(dataset, tmp_path / "killed", settings)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    Path("killed").rename("moved")
+    seen = []
+    again = train(dataset, "moved", settings, progress=lambda *step: seen.append(step))
+    assert not seen
+    assert again.report["history"] == whole.report["history"]
+    assert again.report["best_step"] == whole.report["best_step"]
+    assert equal(weights(whole.path), weights(Path("moved")))
+
+
+def test_a_kept_checkpoint_that_is_gone_is_never_replaced_by_another(tmp_path, dataset, monkeypatch):
+    settings = TrainSettings(**{**SHORT, "epochs": 50.0}, learning_rate=1e-15, patience=2, weight_decay=0.0)
+    monkeypatch.setattr("gexplain.training.finetune.write_report", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(dataset, tmp_path / "model", settings)
+    shutil.rmtree(tmp_path / "model" / ".training" / "steps" / "checkpoint-4")
+    with pytest.raises(FileNotFoundError):
+        train(dataset, tmp_path / "model", settings)
 
 
 # --- the folder --------------------------------------------------------------------------------------------
