@@ -10,14 +10,14 @@ name=${model%-cnn}
 human=(
     --csv "$work/human/train.csv" --dev-csv "$work/human/dev.csv" --test-csv "$work/human/test.csv"
     "$work/human/background.fa" --exclude-chroms 'flanks*'
-    --negatives dinuc-shuffle --negatives random-genome --negatives-per-positive 0.6 --balanced
+    --negatives dinuc-shuffle --negatives random-genome --negatives-per-positive 0.6 --balance 1
     --crop 12 --paste 0.15 --paste-width 50 --batch-size 256 --warmup-steps 300 --evaluate-every 500
 )
 yeast=(
     --class "Reb1=$work/yeast/reb1.bed" --class "Rap1=$work/yeast/rap1.bed" --class "Abf1=$work/yeast/abf1.bed"
     "$data/yeast/sacCer3.fa.gz" --test-chroms chrIV,chrXVI --exclude-chroms chrVII,chrXIII
     --negatives dinuc-shuffle --negatives random-genome --negatives "$work/yeast/unbound.bed"
-    --negatives-per-positive 2 --balanced
+    --negatives-per-positive 2 --balance 1
     --window 128 --jitter 32 --crop 8 --paste 0.7 --paste-width 32 --batch-size 128 --warmup-steps 200
     --evaluate-every 250
 )

@@ -39,7 +39,7 @@ def command(model: str | None, output: str, force: bool, device: str, threads: i
     planted, and shuffled decoys; print how many of either got a relevance peak.
 
     A site has a peak if the relevance of its factor's class, smoothed over 7 bases, is higher somewhere inside it
-    than in 99.9 % of the places of that width in the genome's empty stretches. DIR gets what `gexplain score --target
+    than in 99 % of the places of that width in the genome's empty stretches. DIR gets what `gexplain score --target
     all` writes, and demo_sites.tsv, a line for each site and decoy.
     """
     # Torch is loaded here and not before: help is prompt.

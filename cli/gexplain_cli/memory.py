@@ -15,6 +15,7 @@ def keep_freed_memory() -> None:
     Otherwise the large blocks of a batch may go back to the system and be faulted in again page by page. Measured in
     turns within one process, on DNABERT-2's size: AttnLRP 5 % and the forward pass 3 % faster than with thresholds
     fixed at 128 KiB, where glibc begins; glibc raises them by itself later, so the gain over its default is smaller.
+    Training the CNN on 300 bases, over glibc's default: 24 % less CPU time, most of it the system's.
     """
     if sys.platform != "linux":
         return

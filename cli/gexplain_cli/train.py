@@ -18,6 +18,7 @@ from gexplain.training.regions import RegionReading
 from gexplain.training.settings import ARCHITECTURES, METRICS, SAVED_DTYPES, Sizes, TrainSettings
 from gexplain.training.splits import Split
 from gexplain_cli.interrupt import InterruptedRunError
+from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.progress import show_progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -181,7 +182,14 @@ training_options = _options(
     click.option(
         "--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="What is better, on dev."
     ),
-    click.option("--balanced", is_flag=True, help="Draw evenly from the classes."),
+    click.option(
+        "--balance",
+        type=float,
+        default=0.0,
+        show_default=True,
+        metavar="X",
+        help="0: classes as often as in the data; 1: evenly; between: n sequences in proportion to n^(1-X).",
+    ),
     click.option("--seed", type=_at_least_0, default=0, show_default=True, metavar="N", help="Of all that is drawn."),
 )
 
@@ -312,6 +320,7 @@ def command(
     # Torch is loaded here and not before: bad input is told at once.
     from gexplain.training.finetune import describe_training, train
 
+    keep_freed_memory()
     if threads is not None:
         import torch
 
@@ -409,7 +418,7 @@ def _refuse_what_is_ignored(**options: Any) -> None:
     if not options["negatives"]:
         _refuse(("negatives_per_positive",), "is for negatives that are drawn, and there is no --negatives")
     if not options["paste"]:
-        _refuse(("paste_width",), "is for --paste, which is not given")
+        _refuse(("paste_width", "paste_least"), "is for --paste, which is not given")
 
 
 def _refuse(options: Sequence[str], why: str) -> None:

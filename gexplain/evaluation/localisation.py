@@ -28,8 +28,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 SMOOTHING = 7
 """Bases of the running mean: about a token, so that one lone base makes no peak."""
-NULL_QUANTILE = 0.999
-"""A peak is higher than all but 1 in 1,000 places of the background."""
+NULL_QUANTILE = 0.99
+"""A peak is higher than all but 1 in 100 places of the background; rarer ones would rest on a handful of windows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gexplain.arrays import IntArray
+from gexplain.arrays import FloatArray, IntArray
 from gexplain.errors import UsageError, count
 from gexplain.genome.sequence import reverse_complement
 from gexplain.genome.shuffle import dinucleotide_shuffle
@@ -89,7 +89,8 @@ class TrainingExamples:
     """Every example of a training, by number: what a torch DataLoader indexes, a batch at a time.
 
     n_examples: that the training takes in all, whatever an epoch has. n_negatives: drawn anew in each epoch, of the
-    class 0. balanced: an epoch draws as many examples in all, but evenly from the classes of the data.
+    class 0. balance: 0 shows each example once an epoch; 1 as many in all, evenly from the classes of the
+    data; between them a class of n examples is drawn in proportion to n^(1 - balance).
     """
 
     dataset: Dataset
@@ -97,7 +98,7 @@ class TrainingExamples:
     n_examples: int
     seed: int
     n_negatives: int = 0
-    balanced: bool = False
+    balance: float = 0.0
     _epoch: tuple[int, IntArray] | None = field(default=None, init=False, repr=False)
     _bound_indices: IntArray = field(init=False, repr=False)
     _pools: dict[int, IntArray] = field(default_factory=dict, init=False, repr=False)
@@ -146,9 +147,10 @@ class TrainingExamples:
             rng = np.random.default_rng([self.seed, 0, epoch])
             train = self.dataset.train
             indices = np.arange(len(train.sequences))
-            if self.balanced:
-                shares = np.array_split(indices, len(self._pools))
-                drawn = [_draw(pool, len(part), rng) for pool, part in zip(self._pools.values(), shares, strict=True)]
+            if self.balance:
+                borders = np.rint(np.cumsum(self._weights()) * len(indices)).astype(np.int64)
+                shares = np.diff(borders, prepend=0).tolist()
+                drawn = [_draw(pool, n, rng) for pool, n in zip(self._pools.values(), shares, strict=True)]
                 indices = np.concatenate(drawn)
             order = np.concatenate([indices, np.full(self.n_negatives, -1)])
             rng.shuffle(order)
@@ -166,11 +168,22 @@ class TrainingExamples:
                 drawn += sources[(first + k) % len(sources)].draw(len(part), rng, positives)
         return drawn
 
+    def _weights(self) -> FloatArray:
+        """The share of each class of the data among the examples of an epoch."""
+        weights = np.array([len(pool) for pool in self._pools.values()], dtype=np.float64) ** (1 - self.balance)
+        shares: FloatArray = weights / weights.sum()
+        return shares
+
     def _bound(self, n: int, rng: np.random.Generator) -> list[int]:
         """Examples of the classes that negatives are the negatives of, as often as the epoch shows them."""
-        if self.balanced:
-            labels = [label for label in self._pools if label != 0]
-            chosen = np.array([rng.choice(self._pools[label]) for label in rng.choice(labels, n).tolist()])
+        if self.balance:
+            weights = {
+                label: weight for label, weight in zip(self._pools, self._weights(), strict=True) if label != 0
+            }
+            share = np.array(list(weights.values())) / sum(weights.values())
+            chosen = np.array(
+                [rng.choice(self._pools[label]) for label in rng.choice(list(weights), n, p=share).tolist()]
+            )
         else:
             chosen = rng.choice(self._bound_indices, n)
         return [int(index) for index in chosen]

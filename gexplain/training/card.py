@@ -258,7 +258,7 @@ def _training(report: Report) -> str:
         ),
         "weight decay, dropout": f"{training['weight_decay']:g}, {training['dropout']:g}",
         "looked at dev": f"every {count(training['evaluate_every'], 'step')}",
-        "classes": "drawn evenly" if training["balanced"] else "as often as in the data",
+        "classes": _balance(training),
         "seed": str(training["seed"]),
         "precision": training["dtype"],
         "augmentation": _augmentation(training["augmentation"], data.get("jitter", 0)),
@@ -282,11 +282,19 @@ def _augmentation(augmentation: Report, jitter: int) -> str:
     if augmentation["bpe_dropout"]:
         told.append(f"BPE dropout {augmentation['bpe_dropout']:g} (drawn without the seed)")
     if augmentation["paste"]:
+        most, least = augmentation["paste_width"], augmentation.get("paste_least")
+        width = f"{most:,}" if least in (None, most) else f"{least:,} to {most:,}"
         told.append(
-            f"{augmentation['paste']:.0%} of the sequences pasted, {augmentation['paste_width']:,} middle bases, into"
-            " random negatives"
+            f"{augmentation['paste']:.0%} of the sequences pasted, {width} middle bases, into random negatives"
         )
     return "; ".join(told) or "none"
+
+
+def _balance(training: Mapping[str, Any]) -> str:
+    balance = training["balance"]
+    if balance in (0, 1):
+        return "drawn evenly" if balance else "as often as in the data"
+    return f"a class of n sequences in proportion to n^{1 - balance:g}"
 
 
 def _figures(report: Report) -> str:

@@ -305,7 +305,7 @@ def _plan(
         n_examples=n_steps * batch_size,
         seed=settings.seed,
         n_negatives=n_negatives,
-        balanced=settings.balanced,
+        balance=settings.balance,
     )
     schedule = Schedule(
         n_steps=n_steps,
@@ -422,8 +422,9 @@ def _save(learner: Learner, dataset: Dataset, settings: TrainSettings, base: Bas
             tokenizer_file=learner.tokenizer_file,
             window=dataset.window,
         )
-        if settings.lora_rank:
+        if (folder / ADAPTER).is_dir():
             shutil.copyfile(folder / "config.json", folder / ADAPTER / "config.json")  # the base has other classes
+            shutil.copymode(folder / "config.json", folder / ADAPTER / "adapter_model.safetensors")
     else:
         save_cnn_checkpoint(
             folder, state, network.config, labels=dataset.labels, head="classification", window=dataset.window

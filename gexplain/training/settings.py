@@ -56,8 +56,9 @@ class TrainSettings:
     learning_rate: by default 32 and 3e-5 with `init` (3e-4 with LoRA), 128 and 1e-3 from scratch. The rate rises for
     `warmup_steps` and falls as a half cosine. evaluate_every: steps; by default twenty times in all. patience:
     evaluations without a better `metric` on dev before the training stops; 0 never stops it early. The best step
-    by `metric` is kept. balanced: draw evenly from the classes. dtype: bfloat16 for mixed precision. saved_dtype: of
-    the weights written. resume: go on with an interrupted training. force: replace what is in the folder.
+    by `metric` is kept. balance: 0 draws classes as often as the data has them, 1 evenly (see `batches`). dtype:
+    bfloat16 for mixed precision. saved_dtype: of the weights written. resume: go on with an interrupted training.
+    force: replace what is in the folder.
     """
 
     arch: Literal["dnabert2", "cnn"] = "dnabert2"
@@ -78,7 +79,7 @@ class TrainSettings:
     evaluate_every: int | None = None
     patience: int = 5
     metric: Literal["loss", "accuracy", "mcc", "auroc"] = "auroc"
-    balanced: bool = False
+    balance: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
     device: str = "auto"
@@ -110,6 +111,8 @@ class TrainSettings:
             raise UsageError(
                 f"--dropout {self.dropout}; expected a share below 1", hint="leave it out for the default"
             )
+        if not 0 <= self.balance <= 1:
+            raise UsageError(f"--balance {self.balance}; expected 0 to 1", hint="0: as in the data; 1: evenly")
         if self.seed >= 2**32:
             raise UsageError(f"--seed {self.seed}; expected less than 2**32", hint="any small number will do")
         if self.vocabulary < 16:

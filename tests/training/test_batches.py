@@ -90,15 +90,21 @@ def test_a_batch_does_not_depend_on_what_was_asked_for_before():
 
 def test_balanced_epochs_draw_evenly_and_keep_their_size():
     dataset = made(counts=(0, 30, 3))
-    counted = Counter(one.label for one in examples_of(dataset, balanced=True).__getitems__(range(33)))
-    assert counted == {1: 17, 2: 16}
+    counted = Counter(one.label for one in examples_of(dataset, balance=1.0).__getitems__(range(33)))
+    assert counted == {1: 16, 2: 17}
+
+
+def test_half_balanced_epochs_draw_by_the_root_of_the_class():
+    dataset = made(counts=(0, 64, 16))
+    counted = Counter(one.label for one in examples_of(dataset, balance=0.5).__getitems__(range(80)))
+    assert counted == {1: 53, 2: 27}  # 8 to 4
 
 
 def test_negatives_are_those_of_the_classes_as_they_are_shown():
     source = Poly("A")
     dataset = made(counts=(0, 900, 100), negatives=[source])
     of = dict(zip(dataset.train.sequences, dataset.train.classes, strict=True))
-    examples_of(dataset, balanced=True).__getitems__(range(1000))
+    examples_of(dataset, balance=1.0).__getitems__(range(1000))
     shown = Counter(of[one] for one in source.seen)
     assert 0.4 < shown[2] / shown.total() < 0.6
 
