@@ -4,9 +4,8 @@
 # is written to WORK/MODEL. An interrupted training goes on when the same line is given again.
 set -euo pipefail
 model=$1 data=$2 work=$3
-name=${model%-cnn}
 
-# Both kinds of model see the same data.
+# Both kinds of model are trained on the same files.
 human=(
     --csv "$work/human/train.csv" --dev-csv "$work/human/dev.csv" --test-csv "$work/human/test.csv"
     "$work/human/background.fa" --exclude-chroms 'flanks*'
@@ -18,17 +17,16 @@ yeast=(
     "$data/yeast/sacCer3.fa.gz" --test-chroms chrIV,chrXVI --exclude-chroms chrVII,chrXIII
     --negatives dinuc-shuffle --negatives random-genome --negatives "$work/yeast/unbound.bed"
     --negatives-per-positive 2 --balance 1
-    --window 128 --jitter 32 --crop 8 --paste 0.7 --paste-width 32 --batch-size 128 --warmup-steps 200
-    --evaluate-every 250
+    --window 128 --jitter 32 --crop 8 --batch-size 128 --warmup-steps 200 --evaluate-every 250
 )
 case $model in
-    human-tf) own=("${human[@]}" --epochs 13 --learning-rate 1e-3 --dropout 0 --bpe-dropout 0.15) ;;
-    human-tf-cnn) own=("${human[@]}" --arch cnn --epochs 6 --learning-rate 2e-3 --dropout 0.3) ;;
+    human-tf) own=("${human[@]}" --epochs 13.59 --learning-rate 1e-3 --dropout 0 --bpe-dropout 0.15) ;;
+    human-tf-cnn) own=("${human[@]}" --arch cnn --epochs 6.795 --learning-rate 2e-3 --dropout 0.3) ;;
     yeast-tf)
-        own=("${yeast[@]}" --layers 4 --width 128 --heads 8 --mlp-width 256 --epochs 270 --learning-rate 1e-3
-            --dropout 0 --bpe-dropout 0.15)
+        own=("${yeast[@]}" --layers 4 --width 128 --heads 8 --mlp-width 256 --epochs 253.35
+            --learning-rate 1e-3 --dropout 0.1 --bpe-dropout 0.15 --paste 0.9 --paste-width 26 --paste-least 14)
         ;;
-    yeast-tf-cnn) own=("${yeast[@]}" --arch cnn --epochs 150 --learning-rate 2e-3 --dropout 0.3) ;;
+    yeast-tf-cnn) own=("${yeast[@]}" --arch cnn --epochs 152.01 --learning-rate 2e-3 --dropout 0.3 --paste 0.7 --paste-width 32) ;;
     *)
         echo "no model $model" >&2
         exit 2

@@ -53,7 +53,7 @@ data_options = _options(
         default=4,
         show_default=True,
         metavar="N",
-        help="Column of REGIONS' classes.",
+        help="Column of REGIONS that has the class, from 1.",
     ),
     click.option("--csv", metavar="CSV", help="Training sequences, columns sequence and label, instead of REGIONS."),
     click.option("--dev-csv", metavar="CSV", help="Sequences that choose the step that is kept."),
@@ -131,11 +131,21 @@ model_options = _options(
         metavar="MODEL|small",
         help="Checkpoint to fine-tune (masked-LM or classifier; folder, name or hub id); small starts from scratch.",
     ),
-    click.option("--layers", type=_at_least_1, default=4, show_default=True, metavar="N", help="From scratch."),
-    click.option("--width", type=_at_least_1, default=192, show_default=True, metavar="N", help="From scratch."),
-    click.option("--heads", type=_at_least_1, default=6, show_default=True, metavar="N", help="From scratch."),
-    click.option("--mlp-width", type=_at_least_1, default=384, show_default=True, metavar="N", help="From scratch."),
-    click.option("--tokenizer", metavar="FILE", help="tokenizer.json from scratch.  [default: BPE of the data]"),
+    click.option(
+        "--layers", type=_at_least_1, default=4, show_default=True, metavar="N", help="Layers, from scratch."
+    ),
+    click.option(
+        "--width", type=_at_least_1, default=192, show_default=True, metavar="N", help="Hidden width, from scratch."
+    ),
+    click.option(
+        "--heads", type=_at_least_1, default=6, show_default=True, metavar="N", help="Attention heads, from scratch."
+    ),
+    click.option(
+        "--mlp-width", type=_at_least_1, default=384, show_default=True, metavar="N", help="MLP width, from scratch."
+    ),
+    click.option(
+        "--tokenizer", metavar="FILE", help="tokenizer.json to use from scratch.  [default: a BPE of the data]"
+    ),
     click.option(
         "--vocabulary", type=_at_least_1, default=4096, show_default=True, metavar="N", help="Tokens of that BPE."
     ),
@@ -146,9 +156,15 @@ model_options = _options(
         help="From scratch, embeddings learn from the letters of their tokens too.",
     ),
     click.option(
-        "--lora", "lora_rank", type=_at_least_0, default=0, show_default=True, metavar="RANK", help="0: all weights."
+        "--lora",
+        "lora_rank",
+        type=_at_least_0,
+        default=0,
+        show_default=True,
+        metavar="RANK",
+        help="Rank of LoRA on Wqkv; 0 trains all weights.",
     ),
-    click.option("--lora-alpha", type=_at_least_1, metavar="N", help="[default: twice the rank]"),
+    click.option("--lora-alpha", type=_at_least_1, metavar="N", help="LoRA's alpha.  [default: twice the rank]"),
     click.option(
         "--pretrain-steps",
         type=_at_least_0,
@@ -161,16 +177,39 @@ model_options = _options(
 
 training_options = _options(
     click.option("--epochs", type=float, default=10, show_default=True, metavar="X", help="Passes over the data."),
-    click.option("-b", "--batch-size", type=_at_least_1, metavar="N", help="[default: 32 with --init, else 128]"),
     click.option(
-        "--learning-rate", type=float, metavar="X", help="[default: 3e-5 with --init, 3e-4 with --lora, else 1e-3]"
+        "-b",
+        "--batch-size",
+        type=_at_least_1,
+        metavar="N",
+        help="Sequences a step.  [default: 32 with --init, else 128]",
     ),
-    click.option("--weight-decay", type=float, default=0.01, show_default=True, metavar="X", help="AdamW's."),
     click.option(
-        "--warmup-steps", type=_at_least_0, default=50, show_default=True, metavar="N", help="Rise of the rate."
+        "--learning-rate",
+        type=float,
+        metavar="X",
+        help="Highest rate.  [default: 3e-5 with --init, 3e-4 with --lora, else 1e-3]",
     ),
-    click.option("--dropout", type=float, default=0.1, show_default=True, metavar="SHARE", help="Of hidden values."),
-    click.option("--evaluate-every", type=_at_least_1, metavar="STEPS", help="[default: twenty times in all]"),
+    click.option(
+        "--weight-decay", type=float, default=0.01, show_default=True, metavar="X", help="Weight decay of AdamW."
+    ),
+    click.option(
+        "--warmup-steps",
+        type=_at_least_0,
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="Steps of rise to the rate; a tenth of all at most.",
+    ),
+    click.option(
+        "--dropout", type=float, default=0.1, show_default=True, metavar="SHARE", help="Hidden values left out."
+    ),
+    click.option(
+        "--evaluate-every",
+        type=_at_least_1,
+        metavar="STEPS",
+        help="Steps between looks at dev.  [default: twenty looks in all]",
+    ),
     click.option(
         "--patience",
         type=_at_least_0,
@@ -180,7 +219,11 @@ training_options = _options(
         help="Stop after so many evaluations without a better one; 0: never.",
     ),
     click.option(
-        "--metric", type=click.Choice(METRICS), default="auroc", show_default=True, help="What is better, on dev."
+        "--metric",
+        type=click.Choice(METRICS),
+        default="auroc",
+        show_default=True,
+        help="What the kept step is best by, on dev.",
     ),
     click.option(
         "--balance",
@@ -190,7 +233,9 @@ training_options = _options(
         metavar="X",
         help="0: classes as often as in the data; 1: evenly; between: n sequences in proportion to n^(1-X).",
     ),
-    click.option("--seed", type=_at_least_0, default=0, show_default=True, metavar="N", help="Of all that is drawn."),
+    click.option(
+        "--seed", type=_at_least_0, default=0, show_default=True, metavar="N", help="Seed of all that is drawn."
+    ),
 )
 
 augmentation_options = _options(
@@ -246,7 +291,11 @@ augmentation_options = _options(
 output_options = _options(
     click.option("-o", "--output", required=True, metavar="DIR", help="Directory to write."),
     click.option(
-        "--saved-dtype", type=click.Choice(SAVED_DTYPES), default="float32", show_default=True, help="Of weights."
+        "--saved-dtype",
+        type=click.Choice(SAVED_DTYPES),
+        default="float32",
+        show_default=True,
+        help="Precision of the weights written.",
     ),
     click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted training."),
     click.option("--force", is_flag=True, help="Replace a model in DIR."),

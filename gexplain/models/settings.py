@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -95,7 +96,9 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def write_weights(folder: Path, state: Mapping[str, Tensor]) -> None:
-    """Write model.safetensors, by renaming: a run that was cut off leaves no weights that load."""
+    """Write model.safetensors beside config.json, by renaming: a run that was cut off leaves no weights that load."""
     unfinished = folder / "model.safetensors.tmp"
     save_file({name: tensor.detach().contiguous() for name, tensor in state.items()}, unfinished, {"format": "pt"})
+    # safetensors makes a file for its owner alone; a model is shared as its config is.
+    shutil.copymode(folder / "config.json", unfinished)
     unfinished.replace(folder / "model.safetensors")
