@@ -56,13 +56,13 @@ def measure_tracks(run: gexplain.Run, data: Path) -> dict[str, TrackAgreement]:
     promoters = merge(read_intervals(data / "promoters_chrIV_chrXVI.bed"))
     sites = [site for site in read_intervals(data / "chipexo_sites.bed") if site.chrom in TEST_CHROMS]
     return {
-        factor: _measure_track(run, factor, promoters, [site for site in sites if site.name == factor])
+        factor: measure_track(run, factor, promoters, [site for site in sites if site.name == factor])
         for factor in FACTORS
         if factor in run.tracks
     }
 
 
-def _measure_track(
+def measure_track(
     run: gexplain.Run, factor: str, promoters: Sequence[Interval], sites: Iterable[Interval]
 ) -> TrackAgreement:
     near: list[float] = []
