@@ -12,10 +12,10 @@ from paths import SHARED, needs_shared
 import gexplain
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "benchmarks" / "models"))
+sys.path.append(str(ROOT / "benchmarks" / "models"))  # scripts, and no package
 
-import tracks
-from yeast import read_intervals
+import tracks  # noqa: E402
+from yeast import read_intervals  # noqa: E402
 
 
 def documented(factor: str) -> tuple[int, float, float, float]:
