@@ -35,6 +35,9 @@ def reference() -> str:
         assert command is not None
         context = click.Context(command, info_name=name, parent=root, terminal_width=WIDTH)
         sections.append(_section(f"gexplain {name}", command.get_help(context)))
+        for sub, subcommand in command.commands.items() if isinstance(command, click.Group) else ():
+            inner = click.Context(subcommand, info_name=sub, parent=context, terminal_width=WIDTH)
+            sections.append(_section(f"gexplain {name} {sub}", subcommand.get_help(inner)))
     return "\n".join(sections)
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from gexplain.errors import ModelError, UsageError
 from gexplain.evaluation.localisation import away_from, call_peaks
 from gexplain.genome.bed import BedReader, Region
+from gexplain.genome.bed_table import format_number
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval
 from gexplain.genome.tracks import partial_path, write_error
 from gexplain.inputs import ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model, load_model
-from gexplain.outputs import format_number
 from gexplain.runs import Run, score_inputs
 from gexplain.scoring import Progress
 from gexplain.windows import DEFAULT_WINDOW

@@ -23,6 +23,7 @@ from gexplain.genome.chromosomes import match_chroms, no_shared_chroms_error, re
 from gexplain.genome.fasta import Genome
 from gexplain.genome.frames import from_dataframe, from_pyranges
 from gexplain.genome.intervals import Interval, parse_region
+from gexplain.motifs.database import MotifSet, load_motifs
 from gexplain.plan import REASONS, Plan, Status, StrandMode, plan_regions, require_scorable
 from gexplain.windows import Tiling
 
@@ -64,6 +65,12 @@ class ScoreSettings:
     batch_size: sequences that go through the model at once. device, dtype: as for `load_model`; a model that is
     loaded already must have them. resume: go on with an interrupted run. force: replace another run's output. These
     do not change results beyond rounding, but dtype.
+
+    null_regions: shuffled pieces of the scored regions that seqlets and hits are told from; by default as many as the
+    run is worth, 0 for neither seqlets nor hits. seed: of the shuffles. motifs: what `load_motifs` takes, or "none";
+    by default JASPAR's of the model's organisms, if they are known, else its vertebrates. q: of the seqlets and hits
+    that are written, at most. match_p: p-value of a motif match, at most. tabix: write both tables compressed and
+    indexed, too.
     """
 
     target: str | int | None = None
@@ -81,6 +88,12 @@ class ScoreSettings:
     formats: Sequence[Format] = ("bigwig",)
     on_bad_line: Literal["stop", "skip"] = "stop"
     strict: bool = False
+    null_regions: int | None = None
+    seed: int = 0
+    motifs: str | None = None
+    q: float = 0.05
+    match_p: float = 1e-4
+    tabix: bool = False
     batch_size: int = 16
     device: str | None = None
     dtype: str | None = None
@@ -102,6 +115,18 @@ class ScoreSettings:
             number = getattr(self, option)
             if number is not None and number < 1:
                 raise UsageError(f"{option} {number}; expected at least 1", hint="leave it out for the default")
+        for option, least in (("null_regions", 0), ("seed", 0)):
+            number = getattr(self, option)
+            if number is not None and number < least:
+                raise UsageError(f"{option} {number}; expected at least {least}", hint="leave it out for the default")
+        for option in ("q", "match_p"):
+            share = getattr(self, option)
+            if not 0 < share <= 1:
+                raise UsageError(
+                    f"{option} {share:g}; expected more than 0, and 1 at most", hint="0.05 is usual for q"
+                )
+        if self.null_regions == 0 and self.motifs not in (None, "none"):
+            raise UsageError("motifs without a null: hits are told from it", hint="leave out null_regions 0")
         if self.window is not None:
             Tiling(self.window, self.stride or 1, self.shifts)  # what can be told of them before the model is known
         if self.strict and self.on_bad_line == "skip":
@@ -118,6 +143,7 @@ class Inputs:
     """Regions and a genome that fit together, ready to be scored.
 
     source and sha256: of the regions. genome_sha256: of the FASTA file. warnings: what was passed over, in words.
+    motifs: those that were asked for, if any were.
     """
 
     plan: Plan
@@ -126,6 +152,7 @@ class Inputs:
     sha256: str
     genome_sha256: str
     warnings: list[str]
+    motifs: MotifSet | None = None
 
 
 @contextmanager
@@ -141,6 +168,7 @@ def open_inputs(regions: RegionSource, genome: str | os.PathLike[str], settings:
             "regions and blacklist are both standard input, which can be read once",
             hint="write one of the two to a file",
         )
+    motifs = load_motifs(settings.motifs) if settings.motifs not in (None, "none") else None
     with Genome(genome) as opened, tempfile.TemporaryDirectory(prefix="gexplain-") as temporary:
         spool = Path(temporary) / "regions.tsv"
         naming = _naming(opened, settings.chrom_alias)
@@ -174,7 +202,7 @@ def open_inputs(regions: RegionSource, genome: str | os.PathLike[str], settings:
                 + skipped.replace("\n", ", ")
             )
         sha256 = _sha256(spool) if reader is None else reader.sha256
-        yield Inputs(plan, opened, source, sha256, opened.sha256(), warnings)
+        yield Inputs(plan, opened, source, sha256, opened.sha256(), warnings, motifs)
 
 
 def _region_stream(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from gexplain.aggregation import Track
 from gexplain.arrays import FloatArray
 from gexplain.attribution.target import Target
+from gexplain.genome.bed_table import format_number
 from gexplain.genome.bedgraph import BedGraphWriter
 from gexplain.genome.bigwig import BigWigWriter
 from gexplain.genome.fasta import Genome
@@ -278,8 +279,3 @@ def _shares(sizes: FloatArray) -> Iterator[float]:
     explained = sizes[BOOKS.index("explained")]
     for column in ("words", "constants", "attention", "token_type", "special"):
         yield float(sizes[BOOKS.index(column)] / explained) if explained > 0 else float("nan")
-
-
-def format_number(value: float) -> str:
-    """A number for a table: six significant digits; "." where there is none."""
-    return "." if np.isnan(value) else f"{value:.6g}"

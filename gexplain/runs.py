@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from gexplain.arrays import FloatArray
-from gexplain.errors import RunError, UsageError
+from gexplain.errors import InputError, RunError, UsageError
 from gexplain.genome.bedgraph import BedGraphWriter
 from gexplain.genome.bigwig import read_bigwig
+from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
@@ -50,6 +51,15 @@ UNFINISHED = ".unfinished"
 STORE = "windows.sqlite"
 LOCK = "lock"
 _OUTPUTS = ("tracks", "regions.tsv", "stats.tsv", "igv_session.xml")
+NULL = "null"
+_CALLS = [
+    "motif_summary.tsv",
+    *(
+        f"{table}.{suffix}"
+        for table in ("seqlets", "hits")
+        for suffix in ("bed", "as", "bed.gz", "bed.gz.tbi", "bed.gz.csi")
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -154,11 +164,12 @@ def score_inputs(
             _empty(work)  # a crash after the last move may have left the store
             return finished
         started, manifest = time.monotonic(), None
+        null = scoring.prepare_null(out / NULL, work)
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
-            scoring.fill(store, progress)
+            scoring.fill(store, null, progress)
             computed = time.monotonic()
             if store.n_scored():
-                manifest = scoring.write(store, work)
+                manifest = scoring.write(store, null, work)
         if manifest is None:
             _empty(work)  # nothing to resume
             raise nothing_scored_error(inputs.source)
@@ -207,6 +218,47 @@ def stream_bedgraph(
     return [*inputs.warnings, *only_n_warnings(n_only_n)]
 
 
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """The finished run in a directory. InputError where there is none."""
+    out = Path(path)
+    if not (out / MANIFEST).exists():
+        if (out / UNFINISHED).exists():
+            raise InputError(
+                f"{out}: the run is not finished",
+                hint="give its gexplain score command again: it goes on where it stopped",
+            )
+        raise InputError(
+            f"{out} holds no gexplain run: there is no {MANIFEST}",
+            hint="give the directory that gexplain score -o wrote",
+        )
+    manifest: Any = None
+    try:
+        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        is_manifest = {"settings", "genome", "tracks", "warnings"} <= manifest.keys()
+    except (ValueError, AttributeError):
+        is_manifest = False
+    if not is_manifest:
+        raise InputError(
+            f"{out / MANIFEST} is no manifest of gexplain", hint="give the directory that gexplain score -o wrote"
+        )
+    return Run(out, manifest)
+
+
+def open_genome(run: Run, path: str | os.PathLike[str] | None = None) -> Genome:
+    """The FASTA of a run, from where it was or from `path`. InputError for another one."""
+    fasta = Path(path if path is not None else run.manifest["genome"]["file"])
+    if path is None and not fasta.exists():
+        raise InputError(f"{run.path}: its genome, {fasta}, is not there", hint="--genome FASTA says where it is")
+    genome = Genome(fasta)
+    if genome.sha256() != run.manifest["genome"]["sha256"]:
+        genome.close()
+        raise InputError(
+            f"{fasta} is not the genome of {run.path}: its sha256 is another than in {MANIFEST}",
+            hint="--genome FASTA with the very file that was scored",
+        )
+    return genome
+
+
 def _check_directory(out: Path, settings: ScoreSettings) -> None:
     """Refuse, before any work, to write where something else lies."""
     if out.exists() and not out.is_dir():
@@ -230,7 +282,7 @@ def _finished_run(out: Path, scoring: Scoring) -> Run | None:
         n_only_n = manifest["regions"]["skipped"].get(REASONS[Status.ONLY_N], 0)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is no manifest of gexplain", hint="give another -o, or --force") from error
-    wanted = _in_json(scoring.fingerprint())
+    wanted = _in_json(scoring.record())
     if held != wanted:
         raise RunError(
             f"{out}: a run with other settings is here",
@@ -289,8 +341,13 @@ def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
     write_igv_session(work / "igv_session.xml", out, manifest)
     (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(out / "tracks", ignore_errors=True)
-    for name in (*_OUTPUTS, MANIFEST):
-        (work / name).replace(out / name)
+    if "calls" not in manifest or (work / NULL).exists():  # else the null that is there is this run's
+        shutil.rmtree(out / NULL, ignore_errors=True)
+    for name in _CALLS:
+        (out / name).unlink(missing_ok=True)  # of an earlier run
+    for name in (*_OUTPUTS, NULL, *_CALLS, MANIFEST):
+        if (work / name).exists():
+            (work / name).replace(out / name)
     shutil.rmtree(work)
 
 

@@ -18,9 +18,14 @@ from typing import Any
 
 from gexplain.attribution.explainers import TokenExplainer
 from gexplain.attribution.target import Target, parse_target
+from gexplain.calls import HITS, SEQLETS, call_hits, call_seqlets, from_run, read_scored_regions
 from gexplain.errors import InputError, SkippedRegionsError, UsageError, count
+from gexplain.genome.bed_table import index_bed, write_autosql
 from gexplain.inputs import Inputs, ScoreSettings
+from gexplain.models.bundled import motifs_of
 from gexplain.models.model import Model, choose_device, load_model
+from gexplain.motifs.database import MotifSet, load_motifs
+from gexplain.null import Null, NullReading, default_null_regions, draw_null
 from gexplain.outputs import RegionTable, TrackName, name_tracks, write_statistics, write_tracks
 from gexplain.pipeline import WindowResult, read_windows, tracks_of
 from gexplain.plan import REASONS, Status
@@ -46,10 +51,17 @@ class Scoring:
     tiling: Tiling
     explainer: TokenExplainer
     names: list[TrackName]
+    motifs: MotifSet | None
+    motifs_spec: str
+    n_null: int
 
     @classmethod
     def prepare(cls, inputs: Inputs, model: Model | str | os.PathLike[str], settings: ScoreSettings) -> Scoring:
         """The run, with the model loaded if it is not yet."""
+        source = model.checkpoint.source if isinstance(model, Model) else os.fspath(model)
+        calls_hits = settings.null_regions != 0 and settings.motifs != "none"
+        spec = settings.motifs or motifs_of(source)
+        motifs = (inputs.motifs or load_motifs(spec)) if calls_hits else None
         if not isinstance(model, Model):
             model = load_model(model, device=settings.device or "auto", dtype=settings.dtype or "float32")
         for what, asked, has in (
@@ -63,27 +75,52 @@ class Scoring:
         window = settings.window if settings.window is not None else model.window or DEFAULT_WINDOW
         stride = settings.stride if settings.stride is not None else max(1, window // 2)
         target = parse_target(settings.target, model.labels, settings.explained)
+        tiling = Tiling(window, stride, settings.shifts)
+        n_null = settings.null_regions
         return cls(
             inputs=inputs,
             model=model,
             settings=settings,
             target=target,
-            tiling=Tiling(window, stride, settings.shifts),
+            tiling=tiling,
             explainer=TokenExplainer(model, settings.method, settings.projection, settings.batch_size),
             names=name_tracks(target, inputs.plan.strands(), by_strand=settings.strand == "region"),
+            motifs=motifs,
+            motifs_spec=spec,
+            n_null=default_null_regions(inputs.plan, tiling) if n_null is None else n_null,
         )
 
     def fingerprint(self) -> dict[str, object]:
-        """All that results depend on, beyond rounding: a run is resumed only under the same."""
+        """All that the windows' results depend on, beyond rounding: a run is resumed only under the same."""
+        return {
+            **self._reading(),
+            "genome": self.inputs.genome_sha256,
+            "regions": self.inputs.sha256,
+            "scored regions": self.inputs.plan.sha256(),
+            "formats": sorted(self.settings.formats),
+        }
+
+    def record(self) -> dict[str, object]:
+        """All that the outputs depend on: a finished run is the same only under the same."""
+        called: dict[str, object] = {"null regions": self.n_null}
+        if self.n_null:
+            called |= {"seed": self.settings.seed, "q": self.settings.q, "tabix": self.settings.tabix}
+        if self.motifs is not None:
+            called |= {
+                "motifs": self.motifs.source,
+                "motifs sha256": self.motifs.sha256,
+                "match p": self.settings.match_p,
+            }
+        return self.fingerprint() | called
+
+    def _reading(self) -> dict[str, object]:
+        """How sequence is read."""
         return {
             "gexplain": version("gexplain"),
             **self.model.identity(),
             "classes": list(self.model.labels),
             "head": self.model.head,
             "dtype": self.model.dtype,
-            "genome": self.inputs.genome_sha256,
-            "regions": self.inputs.sha256,
-            "scored regions": self.inputs.plan.sha256(),
             "window": self.tiling.window,
             "stride": self.tiling.stride,
             "shifts": self.tiling.shifts,
@@ -93,7 +130,6 @@ class Scoring:
             "projection": self.settings.projection,
             "strand": self.settings.strand,
             "weight": self.settings.weight,
-            "formats": sorted(self.settings.formats),
         }
 
     def results(
@@ -107,27 +143,84 @@ class Scoring:
             if progress is not None:
                 progress(n_done, n_windows)
 
-    def fill(self, store: WindowStore, progress: Progress | None) -> None:
-        """Compute what the store lacks."""
-        if progress is not None:
-            progress(store.n_done(), self.inputs.plan.count_windows(self.tiling))
-        missing = self.inputs.plan.windows(self.tiling, store.done)
-        for pool in self.results(missing, store.n_done(), progress):
-            store.add(pool)
+    def prepare_null(self, kept: Path, work: Path) -> Null | None:
+        """The null of the run, still to be read unless it is in `kept`; None where none is asked for."""
+        if not self.n_null:
+            return None
+        pieces = draw_null(self.inputs.plan, self.inputs.genome, self.tiling, self.n_null, self.settings.seed)
+        if not pieces:
+            return None
+        reading = NullReading(
+            self.model, self.explainer, self.target, self.tiling, self.settings.weight, self.names, self._reading()
+        )
+        return Null.prepare(pieces, reading, self.settings.strand, kept, work)
 
-    def write(self, store: WindowStore, work: Path) -> dict[str, Any]:
+    def fill(self, store: WindowStore, null: Null | None, progress: Progress | None) -> None:
+        """Compute what the store and the null lack."""
+        n_windows = self.inputs.plan.count_windows(self.tiling)
+        n_all = n_windows + (null.count_windows() if null is not None else 0)
+
+        def tell(n_done: int) -> None:
+            if progress is not None:
+                progress(n_done, n_all)
+
+        tell(store.n_done())
+        missing = self.inputs.plan.windows(self.tiling, store.done)
+        for pool in self.results(missing, store.n_done(), lambda n_done, _: tell(n_done)):
+            store.add(pool)
+        if null is not None and store.n_scored():
+            null.fill(lambda n_done: tell(n_windows + n_done))
+
+    def write(self, store: WindowStore, null: Null | None, work: Path) -> dict[str, Any]:
         """Write all outputs but the manifest into the work directory; returns the manifest."""
         inputs, plan = self.inputs, self.inputs.plan
         shutil.rmtree(work / "tracks", ignore_errors=True)
         (work / "tracks").mkdir()
         tracks = tracks_of(store.all_results(), self.model, self.target, self.settings.weight)
-        statistics = write_tracks(work / "tracks", self.names, self.settings.formats, plan.chroms, tracks)
+        # Calls are made from bigWigs, whether they are kept or not.
+        formats = dict.fromkeys([*self.settings.formats, *(["bigwig"] if null is not None else [])])
+        statistics = write_tracks(work / "tracks", self.names, list(formats), plan.chroms, tracks)
         table = RegionTable(plan, store, inputs.genome, self.model, self.target, self.tiling, self.settings.weight)
         statuses = table.write(work / "regions.tsv")
         if self.settings.strict and statuses[Status.ONLY_N]:
             raise strict_error(inputs.source, statuses[Status.ONLY_N])
         write_statistics(work / "stats.tsv", statistics)
-        return self._manifest(store, statuses, statistics)
+        manifest = self._manifest(store, statuses, statistics)
+        if null is not None:
+            manifest["calls"] = self._call(null, work)
+        if "bigwig" not in self.settings.formats:
+            for path in (work / "tracks").glob("*.bw"):
+                path.unlink()
+        return manifest
+
+    def _call(self, null: Null, work: Path) -> dict[str, Any]:
+        """Write seqlets and hits, from what lies in the work directory; returns what the manifest says of them."""
+        settings = self.settings
+        tracks = {name.stem: work / "tracks" / f"{name.stem}.bw" for name in self.names if name.kind == "relevance"}
+        attributions = from_run(tracks, self.inputs.genome, null.folder, read_scored_regions(work / "regions.tsv"))
+        called: dict[str, Any] = {"null": null.describe(settings.seed)}
+        called["seqlets"] = call_seqlets(attributions, work / "seqlets.bed", q=settings.q)
+        tables = {"seqlets": SEQLETS}
+        if self.motifs is not None:
+            called["motifs"] = {
+                "given as": self.motifs_spec,
+                "source": self.motifs.source,
+                "motifs": len(self.motifs),
+            }
+            called["primary hits"] = call_hits(
+                attributions,
+                self.motifs,
+                work / "hits.bed",
+                summary=work / "motif_summary.tsv",
+                q=settings.q,
+                match_p=settings.match_p,
+            )
+            tables["hits"] = HITS
+        for name, schema in tables.items():
+            write_autosql(work / f"{name}.as", schema)
+            if settings.tabix:
+                index_bed(work / f"{name}.bed", self.inputs.plan.chroms)
+        return called
 
     def _manifest(
         self, store: WindowStore, statuses: Counter[Status], statistics: Mapping[str, TrackStatistics]
@@ -146,7 +239,7 @@ class Scoring:
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("gexplain", "torch", "tokenizers", "pysam", "pyBigWig")},
             },
-            "settings": self.fingerprint(),
+            "settings": self.record(),
             "model": {
                 "source": model.checkpoint.source,
                 "form": model.checkpoint.form,

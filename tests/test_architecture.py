@@ -19,16 +19,18 @@ LAYERS = [
     {"genome"},
     {"windows", "tokens", "aggregation", "statistics"},
     {"projection", "models"},
-    {"attribution", "evaluation"},
+    {"attribution", "evaluation", "motifs"},
     {"plan"},
     {"inputs"},
     {"pipeline"},
     {"store"},
     {"outputs"},
+    {"null"},
+    {"calls"},
     {"scoring"},
     {"report"},
     {"runs", "training"},
-    {"demo"},
+    {"attributions", "demo", "export"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -64,7 +66,7 @@ def test_every_module_has_its_layer():
 
 
 @pytest.mark.parametrize(
-    "layer", ["genome", "windows.py", "aggregation.py", "plan.py", "inputs.py", "projection.py", "evaluation"]
+    "layer", ["genome", "windows.py", "aggregation.py", "plan.py", "inputs.py", "projection.py", "evaluation", "motifs", "calls.py"]
 )
 def test_torch_stops_at_attribution(layer):
     path = ROOT / layer

@@ -20,8 +20,11 @@ from gexplain_cli.exits import INTERRUPTED, READER_GONE
 # Name to (module, one line of help); a module is imported when its command is called, torch with it.
 COMMANDS = {
     "score": ("gexplain_cli.score", "Relevance tracks of regions of a genome."),
+    "seqlets": ("gexplain_cli.seqlets", "Spans of high and low relevance, as BED."),
+    "hits": ("gexplain_cli.hits", "Motif matches that the model uses, as BED."),
     "train": ("gexplain_cli.train", "A classifier from labelled sequences."),
     "model": ("gexplain_cli.model", "What a checkpoint is, and whether it works; or the bundled models."),
+    "export": ("gexplain_cli.export", "A finished run in the formats of other programs."),
     "demo": ("gexplain_cli.demo", "The bundled genome scored: are planted sites found?"),
 }
 

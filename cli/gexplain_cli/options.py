@@ -28,6 +28,23 @@ model_option = click.option(
 )
 
 
+motifs_option = click.option(
+    "--motifs",
+    metavar="MEME|jaspar:GROUP",
+    help="Motifs to look for: a MEME file, or JASPAR's of a group (vertebrates, fungi, ...; jaspar2022:GROUP for"
+    " another release).  [default: those of the model's organisms, else jaspar:vertebrates]",
+)
+
+match_p_option = click.option(
+    "--match-p",
+    type=click.FloatRange(min=0, min_open=True, max=1),
+    default=1e-4,
+    show_default=True,
+    metavar="P",
+    help="Motif matches below this p-value are looked at (FIMO).",
+)
+
+
 def model_or_default(model: str | None) -> str:
     """The model asked for, or the default one, which is then told on standard error."""
     if model is not None:

@@ -14,7 +14,15 @@ from gexplain.errors import UsageError, count
 from gexplain.inputs import CHOICES, ScoreSettings, open_inputs
 from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
-from gexplain_cli.options import compute_options, model_option, model_or_default, region_options, split_paths
+from gexplain_cli.options import (
+    compute_options,
+    match_p_option,
+    model_option,
+    model_or_default,
+    motifs_option,
+    region_options,
+    split_paths,
+)
 from gexplain_cli.progress import show_progress
 
 
@@ -98,6 +106,25 @@ from gexplain_cli.progress import show_progress
     metavar="LIST",
     help="Track formats, comma-separated: bigwig, bedgraph, npz.",
 )
+@click.option(
+    "--null-regions",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Shuffled pieces of the regions, read by the same model, that seqlets and hits are told from; 0: write"
+    " neither.  [default: as many windows as the run's, 100 to 5,000]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the shuffles.")
+@motifs_option
+@match_p_option
+@click.option(
+    "--q",
+    type=click.FloatRange(min=0, min_open=True, max=1),
+    default=0.05,
+    show_default=True,
+    metavar="Q",
+    help="Write seqlets and motif hits of at most this q-value.",
+)
+@click.option("--tabix", is_flag=True, help="Write seqlets and hits also as .bed.gz with an index.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted run.")
 @click.option("--force", is_flag=True, help="Replace another run's output.")
 @compute_options
@@ -116,8 +143,9 @@ def command(
     """Explain a model's prediction over REGIONS (BED or narrowPeak, plain or gzip; - is standard input) of GENOME
     (indexed FASTA), base by base.
 
-    Writes relevance, prediction and coverage tracks, a table of regions, an IGV session and a manifest into DIR. An
-    interrupted run goes on where it stopped when the same command is given again.
+    Writes relevance, prediction and coverage tracks, seqlets and motif hits told from a shuffled null, a table of
+    regions, an IGV session and a manifest into DIR. An interrupted run goes on where it stopped when the same command
+    is given again.
 
     \b
     gexplain score peaks.bed genome.fa -o OUT
@@ -165,7 +193,16 @@ def command(
 
 def _refuse_what_a_stream_ignores() -> None:
     context = click.get_current_context()
-    for parameter, option in (("formats", "--format"), ("force", "--force"), ("resume", "--resume/--no-resume")):
+    for parameter, option in (
+        ("formats", "--format"),
+        ("force", "--force"),
+        ("resume", "--resume/--no-resume"),
+        ("null_regions", "--null-regions"),
+        ("motifs", "--motifs"),
+        ("q", "--q"),
+        ("match_p", "--match-p"),
+        ("tabix", "--tabix"),
+    ):
         if context.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE:
             raise UsageError(f"{option} has no meaning with -o -, which streams bedGraph", hint=f"drop {option}")
 
@@ -181,9 +218,19 @@ def _summary(path: Path, manifest: Mapping[str, Any]) -> str:
     lines = [
         f"{regions['scored']:,} of {count(regions['lines'], 'region')} scored, in {count(windows['read'], 'window')}",
         f"tracks of relevance: {', '.join(tracks)}",
+        *_called(manifest.get("calls")),
         f"open {path / 'igv_session.xml'} in IGV; every region is a line of {path / 'regions.tsv'}",
     ]
     return "\n".join(lines)
+
+
+def _called(calls: Mapping[str, Any] | None) -> list[str]:
+    if calls is None:
+        return []
+    words = [count(sum(calls["seqlets"].values()), "seqlet")]
+    if "primary hits" in calls:
+        words.append(f"{count(sum(calls['primary hits'].values()), 'primary hit')} of {calls['motifs']['source']}")
+    return [f"{' and '.join(words)}, told from {count(calls['null']['regions'], 'shuffled region')}"]
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -6,9 +6,12 @@ no line.
 
 from __future__ import annotations
 
+import gzip
+import math
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -16,8 +19,13 @@ from typing import Self, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gexplain.errors import RunError
+from gexplain.errors import InputError, RunError, preview
+from gexplain.genome.bigwig import BigWigWriter
+from gexplain.genome.formats import GZIP_MAGIC
 from gexplain.genome.tracks import WriteOrder, partial_path, write_error
+
+# Bases of neighbouring lines that are turned into an array at once.
+_MOST_HELD = 1 << 20
 
 
 class BedGraphWriter:
@@ -123,3 +131,75 @@ class BedGraphWriter:
 def _line(chrom: str, start: int, end: int, value: np.float32) -> str:
     # The shortest digits that read back as the same float32.
     return f"{chrom}\t{start}\t{end}\t{str(value).removesuffix('.0')}\n"
+
+
+def bedgraph_to_bigwig(
+    path: str | os.PathLike[str], bigwig: str | os.PathLike[str], chroms: Mapping[str, int], genome: str
+) -> None:
+    """Write the values of a bedGraph, plain or gzip, to a bigWig, by way of temporary arrays of bounded size.
+
+    chroms: names to lengths, of the FASTA called `genome`; lines come in its order. Raises InputError for a line that
+    is no bedGraph, out of order, or not on those chromosomes.
+    """
+    with _open_text(path) as file, BigWigWriter(bigwig, chroms) as writer:
+        held: list[tuple[int, float]] = []  # widths and values of neighbours
+        chrom, start, end = "", 0, 0
+        last = (-1, 0)
+        ranks = {name: rank for rank, name in enumerate(chroms)}
+
+        def put() -> None:
+            if held:
+                widths, values = zip(*held, strict=True)
+                writer.write(chrom, start, np.repeat(np.array(values, dtype=np.float32), widths))
+            held.clear()
+
+        for number, line in enumerate(file, start=1):
+            if not line.strip() or line.startswith(("#", "track", "browser")):
+                continue
+            here = f"line {number} of {path}"
+            fields = line.split()
+            try:
+                name, low, high, value = fields[0], int(fields[1]), int(fields[2]), float(fields[3])
+            except (IndexError, ValueError):
+                raise InputError(
+                    f"{here}: no bedGraph, which has chromosome, start, end and a number",
+                    detail=line.rstrip()[:100],
+                    hint="give a bigWig, or a bedGraph of four columns",
+                ) from None
+            if name not in ranks:
+                raise InputError(
+                    f"{here}: no chromosome {name} in {genome}, which has {preview(chroms)}",
+                    hint="give the FASTA that the track was made with",
+                )
+            if not 0 <= low < high <= chroms[name] or not math.isfinite(value):
+                raise InputError(
+                    f"{here}: [{low:,}, {high:,}) of value {value:g}; expected start before end, inside {name} of"
+                    f" {chroms[name]:,} bases, and a finite value",
+                    hint="give the FASTA that the track was made with",
+                )
+            if (ranks[name], low) < last:
+                raise InputError(
+                    f"{here}: {name}:{low:,} comes after what lies behind it: not in the order of {genome}, or"
+                    " overlapping",
+                    hint=f"bedtools sort -g {genome}.fai -i {path}",
+                )
+            last = (ranks[name], high)
+            if name != chrom or low != end or end - start >= _MOST_HELD:
+                put()
+                chrom, start = name, low
+            end = high
+            held.append((high - low, value))
+        put()
+
+
+@contextmanager
+def _open_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """A text file, plain or gzip by its first bytes. InputError where it cannot be read."""
+    try:
+        with Path(path).open("rb") as raw:
+            is_gzip = raw.read(2) == GZIP_MAGIC
+        with gzip.open(path, "rt") if is_gzip else Path(path).open() as file:
+            yield file
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged, or no text"
+        raise InputError(f"cannot read {path}: {reason.lower()}", hint="give a bigWig or a bedGraph") from error

@@ -184,10 +184,57 @@ class BigWigWriter:
         self._file.write(DATA_COUNT.pack(len(blocks)))
 
 
+class BigWig:
+    """A bigWig being read: a context manager. chroms: names to lengths, in the order of its header.
+
+    Raises InputError for what is no bigWig.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+        self._file = _open_bigwig(path)
+        self.chroms: dict[str, int] = dict(self._file.chroms())
+        # pyBigWig returns an empty list, not NaN, from a file without values.
+        self._is_empty = self._file.header()["nBasesCovered"] == 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def has_values(self, chrom: str) -> bool:
+        """Whether any base of a chromosome has a value."""
+        return not self._is_empty and self._file.stats(chrom, type="max")[0] is not None
+
+    def values(self, chrom: str, start: int, end: int) -> NDArray[np.float32]:
+        """The values of [start, end), (end - start,), NaN where the file has a gap.
+
+        Raises ValueError for an unknown chromosome and coordinates outside it.
+        """
+        length = self.chroms.get(chrom)
+        if length is None or not 0 <= start <= end <= length:
+            raise ValueError(f"{self.path} has no {chrom}:[{start}, {end}); {chrom} has {length} nucleotides")
+        if start == end or self._is_empty:
+            return np.full(end - start, np.nan, dtype=np.float32)
+        return np.asarray(self._file.values(chrom, start, end, numpy=True), dtype=np.float32)
+
+
+def is_bigwig(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as bigWigs do, in either byte order. InputError where it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(END)) in (END, END[::-1])  # a file ends as it begins
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {(error.strerror or str(error)).lower()}", hint="check the path"
+        ) from error
+
+
 def bigwig_chroms(path: str | os.PathLike[str]) -> dict[str, int]:
     """The chromosomes of a bigWig, names to lengths, in the order of its header."""
-    with _open_bigwig(path) as file:
-        return dict(file.chroms())
+    with BigWig(path) as file:
+        return file.chroms
 
 
 def read_bigwig(path: str | os.PathLike[str], chrom: str, start: int, end: int) -> NDArray[np.float32]:
@@ -195,14 +242,8 @@ def read_bigwig(path: str | os.PathLike[str], chrom: str, start: int, end: int) 
 
     Raises ValueError for an unknown chromosome and coordinates outside it, InputError for what is no bigWig.
     """
-    with _open_bigwig(path) as file:
-        length = file.chroms().get(chrom)
-        if length is None or not 0 <= start <= end <= length:
-            raise ValueError(f"{path} has no {chrom}:[{start}, {end}); {chrom} has {length} nucleotides")
-        # pyBigWig returns an empty list, not NaN, from a file without values.
-        if start == end or file.header()["nBasesCovered"] == 0:
-            return np.full(end - start, np.nan, dtype=np.float32)
-        return np.asarray(file.values(chrom, start, end, numpy=True), dtype=np.float32)
+    with BigWig(path) as file:
+        return file.values(chrom, start, end)
 
 
 class _BlockList:

@@ -19,6 +19,9 @@ from gexplain.errors import ModelError
 DEFAULT_MODEL = "human-tf"
 """What `gexplain score` and `gexplain demo` use where no model is given."""
 
+DEFAULT_MOTIFS = "jaspar:vertebrates"
+"""The motifs that hits are called of where neither the user nor the model says which."""
+
 # The figures of metrics.json that a line has room for, and how they are called there.
 _FIGURES = {"accuracy": "accuracy", "mean_auroc": "mean AUROC"}
 
@@ -71,6 +74,15 @@ def describe_bundled(name: str) -> BundledModel:
         window=config["gexplain_window"],
         figures={words: test[key] for key, words in _FIGURES.items() if test.get(key) is not None},
     )
+
+
+def motifs_of(source: str) -> str:
+    """The motifs, as `load_motifs` takes them, that suit a model by its source: a bundled model's name, or any."""
+    folder = bundled_folder(source)
+    if folder is None:
+        return DEFAULT_MOTIFS
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return str(config.get("gexplain_motifs", DEFAULT_MOTIFS))
 
 
 def no_bundled_error(name: str) -> ModelError:

@@ -1,0 +1,451 @@
+"""Calls: from relevance tracks and their null to seqlets.bed, hits.bed and motif_summary.tsv.
+
+    a finished run's tracks, null and regions --+
+                                                +-- Attributions -- seqlets, hits --> BED6+ in FASTA order
+    any bigWig, with a null or without one -----+
+
+A track is read page by page, and what is found waits on disk for its q-value: memory does not grow with the genome.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+import numpy as np
+
+from gexplain.arrays import FloatArray
+from gexplain.errors import InputError
+from gexplain.genome.bed_table import BedSchema, BedTable, Column, format_number
+from gexplain.genome.bigwig import BigWig
+from gexplain.genome.fasta import Genome
+from gexplain.genome.intervals import Interval
+from gexplain.genome.tracks import partial_path, write_error
+from gexplain.motifs.calibration import StreamingBH, score_of_q
+from gexplain.motifs.database import MotifSet
+from gexplain.motifs.hits import Found, HitFinder, MotifCounts, enrichment
+from gexplain.motifs.pages import Page, read_page, read_pages
+from gexplain.motifs.seqlets import SeqletCalibration, Spans, calibrate_seqlets, permuted, stream_spans
+from gexplain.motifs.territories import Territories
+
+Row = tuple[Any, ...]
+Progress = Callable[[int, int], None]
+"""Called with the bases read and the bases in all."""
+
+DEFAULT_Q, DEFAULT_MATCH_P = 0.05, 1e-4
+
+# Of a track that comes without a null: pieces of so many bases, until so many scored ones are held.
+_SAMPLE_PIECE, _SAMPLE_BASES = 1 << 16, 2_000_000
+
+SEQLETS = BedSchema(
+    "seqlets",
+    "Spans of high and low relevance",
+    (
+        Column("track", "string", "track of relevance that the seqlet was called in"),
+        Column("direction", "string", "high or low relevance"),
+        Column("relevance", "double", "sum of relevance over the seqlet, in the model's logit units"),
+        Column("top", "uint", "0-based position of the most extreme base"),
+        Column("p", "double", "share of the null's seqlets of this direction that are as strong"),
+        Column("q", "double", "Benjamini-Hochberg q-value over the track's seqlets of this direction"),
+        Column("region", "string", "region that the seqlet belongs to"),
+    ),
+)
+
+HITS = BedSchema(
+    "motifHits",
+    "Motif matches that the model uses",
+    (
+        Column("track", "string", "track of relevance that the hit was called in"),
+        Column("motif", "string", "id of the motif"),
+        Column("relevance", "double", "sum of relevance over the hit, in the model's logit units"),
+        Column("share", "double", "its share of the positive relevance of the region"),
+        Column("logOdds", "double", "log-odds of the match, in bits"),
+        Column("matchP", "double", "p-value of the match (FIMO)"),
+        Column("relevanceP", "double", "share of the places in the null with as much relevance"),
+        Column("p", "double", "share of the null's matches with as small a product of the two"),
+        Column("q", "double", "Benjamini-Hochberg q-value over all matches of the track"),
+        Column("isPrimary", "uint", "1, or 0 where a better hit of a similar motif lies on the same bases"),
+        Column("primary", "string", "id of the motif of that better hit, or its own"),
+        Column("region", "string", "region that the hit belongs to"),
+    ),
+)
+
+_SUMMARY_COLUMNS = (
+    *("#track", "motif", "tf", "matches", "used", "hits", "primary_hits", "regions_with_hit"),
+    *("relevance_inside", "relevance_outside", "null_matches", "null_used", "enrichment", "q"),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribution:
+    """One track, and the two nulls of it: stretches of values for seqlets, pages for hits."""
+
+    path: Path
+    seqlet_null: Callable[[], Sequence[FloatArray]]
+    hit_null: Callable[[], Sequence[Page]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attributions:
+    """Tracks by name, the genome below them, and the regions that seqlets and hits are told to belong to."""
+
+    tracks: Mapping[str, Attribution]
+    genome: Genome
+    territories: Territories
+    is_self_compared: bool = False
+    """Whether the null is made of the track itself."""
+
+    def n_bases(self) -> int:
+        """Bases to be read, those without a value too: what progress counts."""
+        return len(self.tracks) * sum(self.genome.chroms.values())
+
+
+def from_run(tracks: Mapping[str, Path], genome: Genome, null: Path, regions: Sequence[Interval]) -> Attributions:
+    """The tracks of a run, against the tracks of the same names in the folder of its null."""
+
+    def attribution(name: str, path: Path) -> Attribution:
+        def pages() -> list[Page]:
+            with Genome(null / "null.fa") as null_genome:
+                return list(read_pages(null / f"{name}.bw", null_genome))
+
+        return Attribution(path, lambda: [page.values for page in pages()], pages)
+
+    return Attributions(
+        {name: attribution(name, path) for name, path in tracks.items()}, genome, Territories.of(regions)
+    )
+
+
+def from_track(
+    path: Path,
+    genome: Genome,
+    *,
+    null: tuple[Path, Path] | None = None,
+    regions: Sequence[Interval] | None = None,
+    seed: int = 0,
+) -> Attributions:
+    """Any bigWig as the one track, named as its file.
+
+    null: a bigWig and its FASTA, what the same method gives on shuffled sequence. Without one, the null is made of
+    the track itself: its bases in random order for seqlets; for hits its values turned against the sequence, so that
+    a motif lies on the relevance of another place. regions: by default the scored stretches.
+
+    Raises InputError for a track without values, or one that does not fit the FASTA.
+    """
+    if regions is None:
+        regions = scored_stretches(path, genome)
+    if null is not None:
+        track, fasta = null
+
+        def null_pages() -> list[Page]:
+            with Genome(fasta) as null_genome:
+                return list(read_pages(track, null_genome))
+
+        attribution = Attribution(path, lambda: [page.values for page in null_pages()], null_pages)
+    else:
+        rng = np.random.default_rng(seed)
+        sample: list[Page] = []
+
+        def sampled() -> list[Page]:
+            if not sample:
+                sample.extend(_sample_pages(path, genome, rng))
+            return sample
+
+        attribution = Attribution(
+            path,
+            lambda: permuted([page.values for page in sampled()], rng),
+            lambda: _turned(sampled(), rng),
+        )
+    name = path.name.removesuffix(".bw").removesuffix(".bigWig").removesuffix(".bigwig")
+    return Attributions({name: attribution}, genome, Territories.of(regions), is_self_compared=null is None)
+
+
+def call_seqlets(
+    attributions: Attributions,
+    target: str | os.PathLike[str] | TextIO,
+    *,
+    q: float = DEFAULT_Q,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Write the seqlets of all tracks with at most this q to a BED6+; returns how many, by track."""
+    tell = _Teller(attributions, progress)
+    with ExitStack() as stack:
+        called = {
+            name: stack.enter_context(_SeqletCalls(name, one, attributions, tell))
+            for name, one in attributions.tracks.items()
+        }
+        table = stack.enter_context(BedTable(target, SEQLETS, attributions.genome.chroms))
+        counts = dict.fromkeys(called, 0)
+        for row in _in_genome_order([one.rows(q) for one in called.values()], attributions.genome):
+            table.write([row])
+            counts[row[6]] += 1
+    return counts
+
+
+def call_hits(
+    attributions: Attributions,
+    motifs: MotifSet,
+    target: str | os.PathLike[str] | TextIO,
+    *,
+    summary: Path | None = None,
+    q: float = DEFAULT_Q,
+    match_p: float = DEFAULT_MATCH_P,
+    progress: Progress | None = None,
+) -> dict[str, int]:
+    """Write the motif hits of all tracks with at most this q to a BED6+; returns how many are primary, by track.
+
+    summary: where motif_summary.tsv goes, a line for each track and motif with a match, the most enriched first.
+    """
+    tell = _Teller(attributions, progress)
+    with ExitStack() as stack:
+        called = {
+            name: stack.enter_context(_HitCalls(name, one, attributions, motifs, match_p, tell))
+            for name, one in attributions.tracks.items()
+        }
+        table = stack.enter_context(BedTable(target, HITS, attributions.genome.chroms))
+        for row in _in_genome_order([one.rows(q) for one in called.values()], attributions.genome):
+            table.write([row])
+    if summary is not None:
+        _write_summary(summary, list(called.values()))
+    return {name: int(one.n_primary.sum()) for name, one in called.items()}
+
+
+def read_scored_regions(path: Path) -> list[Interval]:
+    """The scored regions of a regions.tsv, in its order."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        status = next(file).rstrip("\n").split("\t").index("status")
+        rows = (line.rstrip("\n").split("\t") for line in file)
+        return [Interval(row[0], int(row[1]), int(row[2]), name=row[3]) for row in rows if row[status] == "scored"]
+
+
+def scored_stretches(path: Path, genome: Genome) -> list[Interval]:
+    """The stretches of a bigWig that have values, named by their place; InputError where there is none."""
+    stretches: list[Interval] = []
+    for page in read_pages(path, genome):
+        known = np.concatenate([[False], ~np.isnan(page.values), [False]])
+        borders = page.start + np.flatnonzero(known[1:] != known[:-1])
+        for start, end in borders.reshape(-1, 2).tolist():
+            last = stretches[-1] if stretches else None
+            if last is not None and last.chrom == page.chrom and last.end == start:  # cut by the page
+                start = stretches.pop().start
+            stretches.append(Interval(page.chrom, start, end))
+    if not stretches:
+        raise InputError(f"{path} has no values", hint="give a track with relevance")
+    return stretches
+
+
+class _Teller:
+    """Progress over all tracks."""
+
+    def __init__(self, attributions: Attributions, progress: Progress | None) -> None:
+        self._chroms = attributions.genome.chroms
+        self._n_all = attributions.n_bases()
+        self._n_before = 0
+        self._progress = progress
+
+    def watch(self, pages: Iterable[Page]) -> Iterator[Page]:
+        """The pages, telling how far they have come."""
+        before = dict(zip(self._chroms, np.cumsum([0, *self._chroms.values()]).tolist(), strict=False))
+        for page in pages:
+            if self._progress is not None:
+                self._progress(self._n_before + before[page.chrom] + page.start, self._n_all)
+            yield page
+        self._n_before += sum(self._chroms.values())
+        if self._progress is not None:
+            self._progress(self._n_before, self._n_all)
+
+
+class _SeqletCalls:
+    """The seqlets of one track, waiting on disk for their q-values."""
+
+    def __init__(self, name: str, attribution: Attribution, attributions: Attributions, tell: _Teller) -> None:
+        self.name = name
+        self._territories = attributions.territories
+        self._chroms = list(attributions.genome.chroms)
+        # High and low have a null each, and each a list of its own.
+        self._bh = {True: StreamingBH(), False: StreamingBH()}
+        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        calibration = calibrate_seqlets(attribution.seqlet_null())
+        pages = tell.watch(read_pages(attribution.path, attributions.genome))
+        pieces = ((page.chrom, page.start, page.values) for page in pages)
+        for chrom, spans in stream_spans(pieces, calibration.tau_high, calibration.tau_low):
+            self._keep(self._chroms.index(chrom), spans, calibration)
+
+    def __enter__(self) -> _SeqletCalls:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
+
+    def _keep(self, rank: int, spans: Spans, calibration: SeqletCalibration) -> None:
+        kept = np.zeros(len(spans), dtype=_SEQLET)
+        kept["rank"] = rank
+        for field in ("start", "end", "high", "sum", "top"):
+            kept[field] = getattr(spans, field)
+        kept["p"] = calibration.p_values(spans)
+        for high, bh in self._bh.items():
+            bh.add(kept["p"][kept["high"] == high])
+        self._spool.write(kept.tobytes())
+
+    def rows(self, most_q: float) -> Iterator[Row]:
+        for kept in _read(self._spool, _SEQLET):
+            q_values = np.ones(len(kept))
+            for high, bh in self._bh.items():
+                q_values[kept["high"] == high] = bh.q_values(kept["p"][kept["high"] == high])
+            called = q_values <= most_q
+            kept, q_values = kept[called], q_values[called]
+            for rank in np.unique(kept["rank"]).tolist():
+                here = kept["rank"] == rank
+                chrom = self._chroms[rank]
+                owners = self._territories.owner(chrom, kept["top"][here])
+                for one, q, score, owner in zip(
+                    kept[here], q_values[here], score_of_q(q_values[here]), owners.tolist(), strict=True
+                ):
+                    direction = "high" if one["high"] else "low"
+                    yield (
+                        *(chrom, int(one["start"]), int(one["end"]), f"{self.name}.{direction}", int(score), "."),
+                        *(self.name, direction, float(one["sum"]), int(one["top"]), float(one["p"]), float(q)),
+                        self._territories.name(owner),
+                    )
+
+
+_SEQLET = np.dtype(
+    [("rank", "i4"), ("start", "i8"), ("end", "i8"), ("high", "?"), ("sum", "f8"), ("top", "i8"), ("p", "f8")]
+)
+
+
+class _HitCalls:
+    """The hits of one track, waiting on disk for their q-values; the counts of hits are filled as rows are read."""
+
+    def __init__(
+        self,
+        name: str,
+        attribution: Attribution,
+        attributions: Attributions,
+        motifs: MotifSet,
+        match_p: float,
+        tell: _Teller,
+    ) -> None:
+        self.name, self.motifs = name, motifs
+        self._territories = attributions.territories
+        self._chroms = list(attributions.genome.chroms)
+        self._totals = np.zeros(len(self._territories.regions) + 1)  # the last: of chromosomes without regions
+        finder = HitFinder(motifs.motifs, attribution.hit_null(), match_p=match_p)
+        pages = tell.watch(read_pages(attribution.path, attributions.genome, reach=finder.reach))
+        ranks = {chrom: rank for rank, chrom in enumerate(self._chroms)}
+        self._found: Found = finder.find(self._tallied(pages), ranks)
+        self.counts: MotifCounts = self._found.counts
+        self.null_counts: MotifCounts = finder.null_counts
+        self.n_hits = np.zeros(len(motifs), dtype=np.int64)
+        self.n_primary = np.zeros(len(motifs), dtype=np.int64)
+        self.regions: list[set[int]] = [set() for _ in motifs.motifs]
+
+    def __enter__(self) -> _HitCalls:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._found.__exit__()
+
+    def _tallied(self, pages: Iterable[Page]) -> Iterator[Page]:
+        for page in pages:
+            self._territories.add_positive(self._totals, page.chrom, page.start, page.values[: page.n_own])
+            yield page
+
+    def rows(self, most_q: float) -> Iterator[Row]:
+        motifs = self.motifs.motifs
+        for hits, primary in self._found.hits(most_q):
+            chrom = self._chroms[hits["rank"][0]]
+            owners = self._territories.owner(chrom, (hits["start"] + hits["end"]) // 2).tolist()
+            q_values = self._found.q_of_level[hits["level"]]
+            p_values = self._found.p_of_level[hits["level"]]
+            for number, (hit, owner, score) in enumerate(zip(hits, owners, score_of_q(q_values), strict=True)):
+                motif, is_primary = motifs[hit["motif"]], primary[number] == number
+                self.n_hits[hit["motif"]] += 1
+                self.n_primary[hit["motif"]] += is_primary
+                self.regions[hit["motif"]].add(owner)
+                yield (
+                    *(chrom, int(hit["start"]), int(hit["end"]), motif.name, int(score)),
+                    *("+" if hit["strand"] > 0 else "-", self.name, motif.id, float(hit["relevance"])),
+                    float(hit["relevance"] / self._totals[owner]),
+                    *(float(hit["score"]), float(hit["match_p"]), float(hit["relevance_p"])),
+                    *(float(p_values[number]), float(q_values[number]), int(is_primary)),
+                    motifs[hits["motif"][primary[number]]].id,
+                    self._territories.name(owner),
+                )
+
+
+def _in_genome_order(streams: Sequence[Iterator[Row]], genome: Genome) -> Iterator[Row]:
+    ranks = {chrom: rank for rank, chrom in enumerate(genome.chroms)}
+    return heapq.merge(*streams, key=lambda row: (ranks[row[0]], row[1], row[2]))
+
+
+def _read(spool: IO[bytes], dtype: np.dtype[Any]) -> Iterator[Any]:
+    spool.seek(0)
+    while data := spool.read(dtype.itemsize << 14):
+        yield np.frombuffer(data, dtype=dtype)
+
+
+def _write_summary(path: Path, called: Sequence[_HitCalls]) -> None:
+    partial = partial_path(path)
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            print(*_SUMMARY_COLUMNS, sep="\t", file=file)
+            for one in called:
+                ratio, q = enrichment(one.counts, one.null_counts)
+                for index in np.lexsort((-ratio, q)).tolist():
+                    if not one.counts.matches[index]:
+                        continue
+                    motif = one.motifs.motifs[index]
+                    print(
+                        *(one.name, motif.id, motif.name, one.counts.matches[index], one.counts.used[index]),
+                        *(one.n_hits[index], one.n_primary[index], len(one.regions[index])),
+                        *(format_number(x[index]) for x in (one.counts.inside, one.counts.outside)),
+                        *(one.null_counts.matches[index], one.null_counts.used[index]),
+                        *(format_number(x[index]) for x in (ratio, q)),
+                        sep="\t",
+                        file=file,
+                    )
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise write_error(path, error) from error
+
+
+def _sample_pages(path: Path, genome: Genome, rng: np.random.Generator) -> list[Page]:
+    """Pieces of a track, drawn at random: enough for a null, few enough to be held."""
+    with BigWig(path) as track:
+        pieces = [
+            (chrom, start, min(start + _SAMPLE_PIECE, length))
+            for chrom, length in track.chroms.items()
+            for start in range(0, length, _SAMPLE_PIECE)
+        ]
+        sample: list[Page] = []
+        n_bases = 0
+        for number in rng.permutation(len(pieces)).tolist():
+            page = read_page(track, genome, *pieces[number])
+            n_known = int((~np.isnan(page.values)).sum())
+            if n_known:
+                sample.append(page)
+                n_bases += n_known
+            if n_bases >= _SAMPLE_BASES:
+                break
+    return sample
+
+
+def _turned(pages: Sequence[Page], rng: np.random.Generator) -> list[Page]:
+    """The same pages, the values of all their scored bases moved on by the same number of bases."""
+    known = [~np.isnan(page.values) for page in pages]
+    values = np.concatenate([page.values[here] for page, here in zip(pages, known, strict=True)])
+    moved = np.roll(values, int(rng.integers(len(values) // 4, len(values) - len(values) // 4 + 1)))
+    turned = []
+    parts = np.split(moved, np.cumsum([here.sum() for here in known])[:-1])
+    for page, here, part in zip(pages, known, parts, strict=True):
+        own = page.values.copy()
+        own[here] = part
+        turned.append(replace(page, values=own))
+    return turned

@@ -1,0 +1,330 @@
+"""Motif hits: matches of a motif that the model uses.
+
+    pages -> FIMO matches, p_match -> relevance inside, p_relevance -> joined statistic -> p, q -> primary hits
+
+A match alone says that the letters fit; relevance alone, that the model looked there. A hit needs both. The relevance
+inside a match is ranked among all places as wide in the null tracks, which gives p_relevance; a match is used by the
+model where that is at most USED_P. The two p-values of a used match are joined by their product, as Fisher does. What
+the product is worth is asked of the null: the same motifs are scanned there, and p is the share of all matches in
+shuffled sequence whose product is as small. So a site that shuffled sequence has by chance, and that the model likes
+as much, counts against the hits, and q is the share of such among them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gexplain.arrays import FloatArray, IntArray
+from gexplain.motifs.calibration import EmpiricalNull, SpanNull, benjamini_hochberg, q_values_of_levels, sum_spans
+from gexplain.motifs.database import Motif
+from gexplain.motifs.pages import Page, batches
+from gexplain.motifs.scan import Scanner
+
+# M motifs, H hits
+
+USED_P = 0.05
+"""A match is used by the model where at most this share of the places in the null has as much relevance."""
+SAME_BASES = 0.5
+"""Two hits are of one site where they share this part of the narrower one, and their motifs agree there."""
+SAME_MOTIF = 0.5
+"""Two motifs agree where their columns, laid over one another as the hits lie, correlate this much."""
+
+HIT = np.dtype(
+    [
+        ("rank", "i4"),  # of the chromosome, in the FASTA
+        ("start", "i8"),
+        ("end", "i8"),
+        ("motif", "i4"),
+        ("strand", "i1"),
+        ("score", "f8"),
+        ("match_p", "f8"),
+        ("relevance", "f8"),
+        ("relevance_p", "f8"),
+        ("level", "i8"),
+    ]
+)
+"""A used match. score: log-odds in bits. relevance: the sum inside. level: matches of the null that are as good."""
+
+# A match of a batch of pages: sequence is its page, low where it begins in the values of all of them.
+_MATCH = np.dtype(
+    [
+        *((name, HIT[name]) for name in HIT.names or () if name not in ("rank", "level")),
+        ("sequence", "i8"),
+        ("low", "i8"),
+    ]
+)
+
+Hits = npt.NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotifCounts:
+    """Per motif (M,): matches, those the model uses, and the relevance on and off the bases that they cover.
+
+    inside, outside: the mean per base, NaN where there is none.
+    """
+
+    matches: IntArray
+    used: IntArray
+    inside: FloatArray
+    outside: FloatArray
+
+
+class HitFinder:
+    """Motifs, and the null of one track: what turns its pages into hits. null: all pages of the null track."""
+
+    def __init__(self, motifs: Sequence[Motif], null: Sequence[Page], *, match_p: float) -> None:
+        self.motifs = motifs
+        self.scanner = Scanner(motifs, match_p)
+        self.spans = SpanNull([stretch for page in null for stretch in _stretches(page.values)])
+        counter = _Counter(len(motifs))
+        statistics = [counter.add(batch, self._matches(batch)) for batch in batches(null)]
+        self.null_counts = counter.counts()
+        self.n_null = int(self.null_counts.matches.sum())
+        # Matches that the model does not use have the smallest statistic there is.
+        used = np.concatenate([*(_statistic(one) for one in statistics), np.empty(0)])
+        self.null = EmpiricalNull(np.concatenate([used, np.zeros(self.n_null - len(used))]))
+
+    @property
+    def reach(self) -> int:
+        """Bases that a match may reach into the next page."""
+        return max(0, self.scanner.widest - 1)
+
+    def find(self, pages: Iterable[Page], ranks: dict[str, int]) -> Found:
+        """The used matches of all pages. ranks: of the chromosomes, in the FASTA."""
+        counter = _Counter(len(self.motifs))
+        levels = np.zeros(self.null.n + 1, dtype=np.int64)
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 - Found closes it
+        for batch in batches(pages):
+            used = counter.add(batch, self._matches(batch))
+            hits = np.zeros(len(used), dtype=HIT)
+            for field in ("start", "end", "motif", "strand", "score", "match_p", "relevance", "relevance_p"):
+                hits[field] = used[field]
+            hits["rank"] = np.array([ranks[page.chrom] for page in batch])[used["sequence"]]
+            hits["level"] = self.null.levels(_statistic(used))
+            levels += np.bincount(hits["level"], minlength=len(levels))
+            spool.write(hits.tobytes())
+        counts = counter.counts()
+        q_of_level = q_values_of_levels(levels, int(counts.matches.sum()))
+        return Found(self.motifs, spool, q_of_level, (1 + np.arange(len(levels))) / len(levels), counts)
+
+    def _matches(self, batch: Sequence[Page]) -> Hits:
+        """The matches of a batch with their relevance and its p, in genome coordinates; `sequence` is the page."""
+        matches = self.scanner.scan([page.sequence for page in batch])
+        matches = matches[matches["start"] < np.array([page.n_own for page in batch])[matches["sequence"]]]
+        found = np.zeros(len(matches), dtype=_MATCH)
+        for field in ("sequence", "start", "end", "motif", "strand", "score"):
+            found[field] = matches[field]
+        found["match_p"] = matches["p"]
+        values, offsets = _joined(batch)
+        found["low"] = offsets[matches["sequence"]] + matches["start"]
+        widths = matches["end"] - matches["start"]
+        for width in np.unique(widths).tolist():
+            of_width = widths == width
+            sums = sum_spans(values, found["low"][of_width], width)
+            found["relevance"][of_width] = sums
+            found["relevance_p"][of_width] = self.spans.p_values(sums, width)
+        starts = np.array([page.start for page in batch], dtype=np.int64)[matches["sequence"]]
+        found["start"] += starts
+        found["end"] += starts
+        return found
+
+
+class Found:
+    """The used matches of one track, on disk: a context manager. counts: per motif, see `MotifCounts`."""
+
+    def __init__(
+        self,
+        motifs: Sequence[Motif],
+        spool: IO[bytes],
+        q_of_level: FloatArray,
+        p_of_level: FloatArray,
+        counts: MotifCounts,
+    ) -> None:
+        self.motifs = motifs
+        self.counts = counts
+        self.q_of_level, self.p_of_level = q_of_level, p_of_level
+        self._spool = spool
+
+    def __enter__(self) -> Found:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
+
+    def hits(self, q: float) -> Iterator[tuple[Hits, IntArray]]:
+        """Used matches of at most this q, in genome order, and the primary hit of each: its number, or its own.
+
+        They come in groups that share no base with the next; the numbers (H,) are within the group.
+        """
+        for group in _apart(self._read(q)):
+            yield group, resolve(group, self.motifs)
+
+    def _read(self, q: float) -> Iterator[Hits]:
+        self._spool.seek(0)
+        while data := self._spool.read(HIT.itemsize << 14):
+            hits = np.frombuffer(data, dtype=HIT)
+            yield hits[self.q_of_level[hits["level"]] <= q]
+
+
+def resolve(hits: Hits, motifs: Sequence[Motif]) -> IntArray:
+    """(H,): for each of the hits, in genome order, the number of its primary hit; that of a primary hit is its own.
+
+    The best hit (by level, then p of the match, then place) is primary, and hits on the same bases whose motifs agree
+    with its motif there are its secondary ones; so on with the best of the rest. Other hits on those bases stay.
+    """
+    primary = np.arange(len(hits))
+    left = np.ones(len(hits), dtype=bool)
+    best_first = np.lexsort((hits["motif"], hits["strand"], hits["start"], hits["match_p"], hits["level"]))
+    widths = hits["end"] - hits["start"]
+    widest = int(widths.max(initial=0))
+    for one in best_first.tolist():
+        if not left[one]:
+            continue
+        left[one] = False
+        near = slice(
+            int(np.searchsorted(hits["start"], hits["start"][one] - widest)),
+            int(np.searchsorted(hits["start"], hits["end"][one])),
+        )
+        shared = np.minimum(hits["end"][near], hits["end"][one]) - np.maximum(hits["start"][near], hits["start"][one])
+        is_on_it = left[near] & (shared >= SAME_BASES * np.minimum(widths[near], widths[one]))
+        for other in (near.start + np.flatnonzero(is_on_it)).tolist():
+            if _agree(hits[one], hits[other], motifs):
+                left[other] = False
+                primary[other] = one
+    return primary
+
+
+def enrichment(real: MotifCounts, null: MotifCounts) -> tuple[FloatArray, FloatArray]:
+    """(M,), (M,): how many times as often the model uses a motif's matches as in the null, and the q of that.
+
+    The ratio of the two shares, each with one used match in two added so that none is 0; p by Fisher's exact test,
+    one-sided, q by Benjamini and Hochberg over the motifs with any match.
+    """
+    from scipy.stats import hypergeom
+
+    share = (real.used + 1) / (real.matches + 2)
+    null_share = (null.used + 1) / (null.matches + 2)
+    n_all, n_used = real.matches + null.matches, real.used + null.used
+    p = hypergeom.sf(real.used - 1, n_all, n_used, real.matches)
+    has_match = real.matches > 0
+    q = np.ones(len(p))
+    q[has_match] = benjamini_hochberg(np.minimum(p[has_match], 1))
+    return share / null_share, q
+
+
+class _Counter:
+    """Running counts of one track."""
+
+    def __init__(self, n_motifs: int) -> None:
+        self._matches = np.zeros(n_motifs, dtype=np.int64)
+        self._used = np.zeros(n_motifs, dtype=np.int64)
+        self._inside_sum = np.zeros(n_motifs)
+        self._inside_bases = np.zeros(n_motifs, dtype=np.int64)
+        self._sum, self._bases = 0.0, 0
+
+    def add(self, batch: Sequence[Page], matches: Hits) -> Hits:
+        """Count a batch's matches; returns the used ones."""
+        n_motifs = len(self._matches)
+        for page in batch:
+            own = page.values[: page.n_own]
+            self._sum += float(np.nansum(own, dtype=np.float64))
+            self._bases += int((~np.isnan(own)).sum())
+        used = matches[matches["relevance_p"] <= USED_P]
+        self._matches += np.bincount(matches["motif"], minlength=n_motifs)
+        self._used += np.bincount(used["motif"], minlength=n_motifs)
+        low, high, motif = _union(matches)
+        running = np.concatenate([[0.0], np.cumsum(np.nan_to_num(_joined(batch)[0]), dtype=np.float64)])
+        self._inside_sum += np.bincount(motif, running[high] - running[low], minlength=n_motifs)
+        self._inside_bases += np.bincount(motif, high - low, minlength=n_motifs).astype(np.int64)
+        return used
+
+    def counts(self) -> MotifCounts:
+        outside = self._bases - self._inside_bases
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return MotifCounts(
+                self._matches,
+                self._used,
+                self._inside_sum / self._inside_bases,
+                np.where(outside > 0, (self._sum - self._inside_sum) / outside, np.nan),
+            )
+
+
+def _statistic(used: Hits) -> FloatArray:
+    """What a used match is ranked by: the larger, the better."""
+    statistic: FloatArray = -np.log10(used["match_p"]) - np.log10(used["relevance_p"])
+    return statistic
+
+
+def _joined(batch: Sequence[Page]) -> tuple[FloatArray, IntArray]:
+    """The values of all pages, one after another, and where each page's begin."""
+    widths = [len(page.values) for page in batch]
+    return np.concatenate([page.values for page in batch]), np.cumsum([0, *widths[:-1]])
+
+
+def _union(matches: Hits) -> tuple[IntArray, IntArray, IntArray]:
+    """The bases that each motif's matches cover: stretches of the joined values (low, high), and their motifs."""
+    order = np.lexsort((matches["low"], matches["motif"]))
+    motif = matches["motif"][order].astype(np.int64)
+    low = matches["low"][order]
+    high = low + (matches["end"] - matches["start"])[order]
+    step = int(high.max(initial=0)) + 1  # so that one motif's stretches lie beyond the last one's
+    reached = np.maximum.accumulate(high + motif * step)
+    is_first = np.ones(len(low), dtype=bool)
+    is_first[1:] = low[1:] + motif[1:] * step > reached[:-1]
+    first = np.flatnonzero(is_first)
+    last = np.append(first[1:], len(low)) - 1 if len(first) else first
+    return low[first], reached[last] - motif[first] * step, motif[first]
+
+
+def _stretches(values: FloatArray) -> list[FloatArray]:
+    """The runs of values without NaN."""
+    is_known = np.concatenate([[False], ~np.isnan(values), [False]])
+    borders = np.flatnonzero(is_known[1:] != is_known[:-1])
+    return [values[low:high] for low, high in borders.reshape(-1, 2).tolist()]
+
+
+def _apart(chunks: Iterable[Hits]) -> Iterator[Hits]:
+    """Hits in genome order in groups; no two groups share a base."""
+    held = np.zeros(0, dtype=HIT)
+    for chunk in chunks:
+        held = np.concatenate([held, chunk])
+        borders = _borders(held)
+        for low, high in pairwise(borders.tolist()):
+            yield held[low:high]
+        held = held[borders[-1] :] if len(borders) else held
+    if len(held):
+        yield held
+
+
+def _borders(hits: Hits) -> IntArray:
+    """The numbers of the hits that begin a group."""
+    place = hits["rank"].astype(np.int64) << 34
+    reached = np.maximum.accumulate(place + hits["end"])
+    is_first = np.ones(len(hits), dtype=bool)
+    is_first[1:] = (place + hits["start"])[1:] >= reached[:-1]
+    return np.flatnonzero(is_first)
+
+
+def _agree(one: Any, other: Any, motifs: Sequence[Motif]) -> bool:
+    """Whether the motifs of two hits that overlap ask for the same letters on the bases that they share."""
+    low, high = max(one["start"], other["start"]), min(one["end"], other["end"])
+    shared = [
+        _on_forward_strand(motifs[hit["motif"]], hit["strand"])[low - hit["start"] : high - hit["start"]].ravel()
+        - 0.25
+        for hit in (one, other)
+    ]
+    norms = np.linalg.norm(shared[0]) * np.linalg.norm(shared[1])
+    return bool(norms > 0 and shared[0] @ shared[1] / norms >= SAME_MOTIF)
+
+
+def _on_forward_strand(motif: Motif, strand: int) -> FloatArray:
+    """(W, 4): the matrix as the forward strand has it; for the other one, in the order A C G T, half a turn."""
+    return motif.probabilities if strand > 0 else motif.probabilities[::-1, ::-1]

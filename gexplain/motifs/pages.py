@@ -1,0 +1,101 @@
+"""Pages: a relevance track and the sequence below it, read together in pieces of bounded size.
+
+A page is a piece of one chromosome. Its sequence has N where nothing was scored: no motif is looked for there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gexplain.arrays import FloatArray
+from gexplain.errors import InputError, preview
+from gexplain.genome.bigwig import BigWig
+from gexplain.genome.fasta import Genome
+
+PAGE_BASES = 1 << 20
+"""Bases of a chromosome that are looked at together."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """Bases [start, start + n) of a chromosome, and what follows them as far as a motif may reach.
+
+    values: (n + m,) float32, relevance, NaN where nothing was scored. sequence: n + m letters, N where values is NaN.
+    n_own: n; what begins in the last m bases belongs to the next page.
+    """
+
+    chrom: str
+    start: int
+    values: FloatArray
+    sequence: str
+    n_own: int
+
+
+def read_pages(path: str | os.PathLike[str], genome: Genome, *, reach: int = 0) -> Iterator[Page]:
+    """The pages of a bigWig that hold any value, in the order of the FASTA; each reaches `reach` bases further.
+
+    Raises InputError where the bigWig and the FASTA do not fit.
+    """
+    with BigWig(path) as track:
+        _check_same_chroms(track, genome)
+        for chrom, length in genome.chroms.items():
+            if chrom not in track.chroms:
+                continue
+            for start in range(0, length, PAGE_BASES):
+                end = min(start + PAGE_BASES, length)
+                page = read_page(track, genome, chrom, start, end, reach=reach)
+                if not np.isnan(page.values[: page.n_own]).all():
+                    yield page
+
+
+def read_page(track: BigWig, genome: Genome, chrom: str, start: int, end: int, *, reach: int = 0) -> Page:
+    """The page of bases [start, end), with or without a value."""
+    values = track.values(chrom, start, min(end + reach, track.chroms[chrom]))
+    if np.isinf(values).any():
+        at = start + int(np.flatnonzero(np.isinf(values))[0])
+        raise InputError(
+            f"{track.path} has an infinite value at {chrom}:{at + 1:,}", hint="give a track of finite numbers"
+        )
+    letters = np.full(len(values), ord("N"), dtype=np.uint8)
+    known = ~np.isnan(values)
+    if known.any():
+        fetched = genome.fetch(chrom, start, start + len(values)).encode("ascii")
+        letters[known] = np.frombuffer(fetched, np.uint8)[known]
+    return Page(chrom, start, values, letters.tobytes().decode("ascii"), end - start)
+
+
+def batches(pages: Iterable[Page]) -> Iterator[list[Page]]:
+    """The pages in lists of about PAGE_BASES: a genome of many small chromosomes is not scanned one by one."""
+    batch: list[Page] = []
+    held = 0
+    for page in pages:
+        batch.append(page)
+        held += len(page.values)
+        if held >= PAGE_BASES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _check_same_chroms(track: BigWig, genome: Genome) -> None:
+    missing = [name for name in track.chroms if name not in genome.chroms and track.has_values(name)]
+    mend = "give the FASTA that the track was made with"
+    if missing:
+        raise InputError(
+            f"{track.path} has values on chromosomes that {genome.path} lacks: {preview(missing)}",
+            detail=f"{genome.path} has {preview(list(genome.chroms))}",
+            hint=mend,
+        )
+    differ = [name for name, length in track.chroms.items() if genome.chroms.get(name, length) != length]
+    if differ:
+        name = differ[0]
+        raise InputError(
+            f"{track.path} and {genome.path} are of different assemblies: {name} has {track.chroms[name]:,} bases in"
+            f" the track and {genome.chroms[name]:,} in the FASTA",
+            hint=mend,
+        )

@@ -1,0 +1,198 @@
+"""The null: what the model says of sequence without meaning, so that relevance can be told from noise.
+
+    scored regions --- pieces drawn at random, dinucleotides shuffled ---> OUT/null/null.fa
+    null.fa --- the same model, method, windows and strands ---> OUT/null/<track>.bw
+
+The null is a small genome with tracks of its own, to be opened in a browser like the real one. It is drawn from a
+seed, and kept: a run over the same regions with the same settings finds it there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from gexplain.arrays import IntArray
+from gexplain.attribution.explainers import Explainer
+from gexplain.attribution.target import Target
+from gexplain.genome.bed import Region
+from gexplain.genome.fasta import Genome
+from gexplain.genome.intervals import Interval, Strand, format_region
+from gexplain.genome.shuffle import dinucleotide_shuffle
+from gexplain.genome.tracks import write_error
+from gexplain.models.model import Model
+from gexplain.outputs import TrackName, write_tracks
+from gexplain.pipeline import Weight, read_windows, tracks_of
+from gexplain.plan import Plan, Status, StrandMode, plan_regions
+from gexplain.store import WindowStore
+from gexplain.windows import Tiling
+
+NULL_FASTA = "null.fa"
+_ABOUT = "null.json"
+
+PIECE_WINDOWS = 3
+"""A piece of a long region is as long as so many windows in a row."""
+
+LEAST_WINDOWS, MOST_WINDOWS = 100, 5_000
+"""Where no number of pieces is given, they need as many windows as the run has, within these bounds."""
+
+_MOST_N = 0.5
+"""A piece with a larger share of letters that are no base is drawn again, where others are."""
+_LINE = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NullReading:
+    """How the null is read: as the run itself. key: all that its tracks depend on but the sequence."""
+
+    model: Model
+    explainer: Explainer
+    target: Target
+    tiling: Tiling
+    weight: Weight
+    names: Sequence[TrackName]
+    key: Mapping[str, object]
+
+
+def default_null_regions(plan: Plan, tiling: Tiling) -> int:
+    """Pieces to draw so that reading them costs as much as the run, within LEAST_WINDOWS and MOST_WINDOWS."""
+    _, n_windows = _scored_rows(plan, tiling)
+    wanted = min(max(int(n_windows.sum()), LEAST_WINDOWS), MOST_WINDOWS)
+    per_piece = float(np.average(np.minimum(n_windows, PIECE_WINDOWS), weights=n_windows))
+    return math.ceil(wanted / per_piece)
+
+
+def draw_null(plan: Plan, genome: Genome, tiling: Tiling, n_pieces: int, seed: int) -> list[tuple[Interval, str]]:
+    """Pieces of the scored regions (with the strand that each is read on), and their shuffled sequence.
+
+    A piece is what the windows of a short region read, or PIECE_WINDOWS neighbouring windows of a long one. Regions
+    are drawn with replacement, by their number of windows.
+    """
+    rng = np.random.default_rng(seed)
+    rows, n_windows = _scored_rows(plan, tiling)
+    shares = n_windows / n_windows.sum()
+    names, unshifted = list(plan.chroms), replace(tiling, shifts=1)
+    pieces: list[Interval] = []
+    sequences: list[str] = []
+    for _ in range(20):  # of regions that are nearly N alone there may be nothing else to draw
+        for row in rng.choice(rows, size=n_pieces - len(pieces), p=shares).tolist():
+            chrom = names[plan.chrom[row]]
+            starts = plan.starts_of_region(unshifted, row)
+            first = int(rng.integers(max(1, len(starts) - PIECE_WINDOWS + 1)))
+            last = int(starts[min(first + PIECE_WINDOWS, len(starts)) - 1])
+            end = last + tiling.width(plan.chroms[chrom])
+            piece = Interval(chrom, int(starts[first]), end, strand=plan.strand_of_region(row))
+            sequence = genome.fetch(piece)
+            if sum(map(sequence.count, "ACGT")) >= (1 - _MOST_N) * len(sequence):
+                pieces.append(piece)
+                sequences.append(sequence)
+        if len(pieces) == n_pieces:
+            break
+    return list(zip(pieces, dinucleotide_shuffle(sequences, rng), strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Null:
+    """A null to be read, or one that is there already (is_whole): the folder of its FASTA and tracks."""
+
+    folder: Path
+    reading: NullReading
+    strand: StrandMode
+    strands: Sequence[Strand]
+    key: Mapping[str, object]
+    is_whole: bool
+
+    @classmethod
+    def prepare(
+        cls, pieces: Sequence[tuple[Interval, str]], reading: NullReading, strand: StrandMode, kept: Path, work: Path
+    ) -> Null:
+        """The null of these pieces: the one in `kept`, where a finished run keeps it, or a new one inside `work`.
+
+        Raises RunError where its FASTA cannot be written.
+        """
+        text = "".join(_fasta(index, piece, sequence) for index, (piece, sequence) in enumerate(pieces))
+        strands = [piece.strand for piece, _ in pieces]
+        key = json.loads(json.dumps({**reading.key, "null": hashlib.sha256(text.encode()).hexdigest()}))
+        if _is_whole(kept, key, reading.names):
+            return cls(kept, reading, strand, strands, key, is_whole=True)
+        folder = work / "null"
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            (folder / NULL_FASTA).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise write_error(folder, error) from error
+        return cls(folder, reading, strand, strands, key, is_whole=False)
+
+    def describe(self, seed: int) -> dict[str, object]:
+        """What the manifest says of it."""
+        with Genome(self.folder / NULL_FASTA) as genome:
+            return {"regions": len(genome.chroms), "bases": sum(genome.chroms.values()), "seed": seed}
+
+    def count_windows(self) -> int:
+        """Windows to be read."""
+        if self.is_whole:
+            return 0
+        with Genome(self.folder / NULL_FASTA) as genome:
+            return self._plan(genome).count_windows(self.reading.tiling)
+
+    def fill(self, progress: Callable[[int], None] | None = None) -> None:
+        """Read what is missing and write the tracks; an interrupted null is gone on with.
+
+        progress: called with the windows done.
+        """
+        if self.is_whole:
+            return
+        reading = self.reading
+        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
+        store_path = self.folder.parent / f"null-{digest[:16]}.sqlite"  # another null's has another name
+        with Genome(self.folder / NULL_FASTA) as genome:
+            plan = self._plan(genome)
+            with WindowStore(store_path, plan.chroms, reading.tiling, self.key) as store:
+                n_done = store.n_done()
+                missing = plan.windows(reading.tiling, store.done)
+                for pool in read_windows(missing, genome, reading.explainer, reading.target):
+                    store.add(pool)
+                    n_done += len(pool)
+                    if progress is not None:
+                        progress(n_done)
+                tracks = tracks_of(store.all_results(), reading.model, reading.target, reading.weight)
+                write_tracks(self.folder, reading.names, ("bigwig",), plan.chroms, tracks)
+        (self.folder / _ABOUT).write_text(json.dumps(self.key, indent=2) + "\n", encoding="utf-8")
+
+    def _plan(self, genome: Genome) -> Plan:
+        regions = (
+            Region(Interval(name, 0, length, strand=strand), 0)
+            for (name, length), strand in zip(genome.chroms.items(), self.strands, strict=True)
+        )
+        return plan_regions(regions, genome.chroms, strand=self.strand)
+
+
+def _scored_rows(plan: Plan, tiling: Tiling) -> tuple[IntArray, IntArray]:
+    """The rows of the scored regions, and about how many windows each has without shifts."""
+    rows = np.flatnonzero(plan.status == Status.SCORED)
+    widths = plan.end[rows] - plan.start[rows]
+    return rows, np.where(widths <= tiling.window, 1, -(-widths // tiling.stride))
+
+
+def _fasta(index: int, piece: Interval, sequence: str) -> str:
+    """One record; its description tells which piece was shuffled."""
+    lines = [sequence[low : low + _LINE] for low in range(0, len(sequence), _LINE)]
+    return "\n".join([f">null_{index + 1} {format_region(piece)} {piece.strand}", *lines, ""])
+
+
+def _is_whole(folder: Path, key: Mapping[str, object], names: Sequence[TrackName]) -> bool:
+    """Whether a folder holds this very null."""
+    try:
+        held = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    files = [NULL_FASTA, *(f"{name.stem}.bw" for name in names if name.kind == "relevance")]
+    return bool(held == key) and all((folder / file).exists() for file in files)
