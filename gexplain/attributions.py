@@ -21,7 +21,7 @@ from gexplain.genome.bedgraph import bedgraph_to_bigwig
 from gexplain.genome.bigwig import is_bigwig
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval
-from gexplain.models.bundled import DEFAULT_MOTIFS, motifs_of
+from gexplain.models.bundled import motifs_of
 from gexplain.null import NULL_FASTA
 from gexplain.runs import NULL, open_genome, open_run
 
@@ -78,7 +78,7 @@ def open_attributions(
 def default_motifs(source: Source) -> str:
     """The motifs to look for where none are named: those that a run was made with, or that suit its model."""
     if not isinstance(source, str | os.PathLike) or not Path(source).is_dir():
-        return DEFAULT_MOTIFS
+        return motifs_of("")
     manifest = open_run(source).manifest
     used = manifest.get("calls", {}).get("motifs")
     return str(used["given as"]) if used else motifs_of(manifest["model"]["source"])

@@ -13,9 +13,20 @@ import torch
 from tiny import tiny_checkpoint, tiny_cnn
 
 import gexplain
+from gexplain import null
 from gexplain.models import bundled
 
 TEST_DATA = Path(__file__).resolve().parents[1] / "test_data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_null():
+    """The defaults of seqlets and hits, made small: every run of the tests calls them, in no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(null, "LEAST_WINDOWS", 5)
+        patch.setattr(null, "MOST_WINDOWS", 20)
+        patch.setattr(bundled, "DEFAULT_MOTIFS", str(TEST_DATA / "motifs.meme"))
+        yield
 
 
 @pytest.fixture(scope="session")

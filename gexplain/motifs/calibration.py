@@ -121,7 +121,7 @@ class StreamingBH:
         """(m,): the q-value of each p-value among all that were added. ValueError for one that was not."""
         if self._q is None:
             self._count()
-            self._q = _step_up(self._p, self._counts, self.n_tests)
+            self._q = step_up(self._p, self._counts, self.n_tests)
         where = np.searchsorted(self._p, p)
         if (where == len(self._p)).any() or (self._p[where] != p).any():
             raise ValueError("a q-value is asked for a p-value that was not added")
@@ -144,23 +144,7 @@ def benjamini_hochberg(p: FloatArray) -> FloatArray:
     """
     _check_p_values(p)
     distinct, index, counts = np.unique(p, return_inverse=True, return_counts=True)
-    return _step_up(distinct, counts, len(p))[index]
-
-
-def q_values_of_levels(counts: IntArray, n_tests: int | None = None) -> FloatArray:
-    """(n + 1,): the q-value of each level of an EmpiricalNull of n statistics.
-
-    counts: (n + 1,), how many tests have the level. n_tests: of all tests, if some with p = 1 are not in counts.
-    The q-value of a level that no test has is the one that a p-value there would inherit from the next above it.
-    Raises ValueError for a negative count, and for fewer tests than are counted.
-    """
-    if counts.ndim != 1 or not len(counts) or (counts < 0).any():
-        raise ValueError(f"counts {counts.shape}; expected (n + 1,), none negative")
-    counted = int(counts.sum())
-    n_tests = counted if n_tests is None else n_tests
-    if n_tests < counted:
-        raise ValueError(f"{n_tests} tests, but {counted} are counted")
-    return _step_up(np.arange(1, len(counts) + 1) / len(counts), counts, n_tests)
+    return step_up(distinct, counts, len(p))[index]
 
 
 def sum_spans(values: FloatArray, starts: IntArray, width: int) -> FloatArray:
@@ -187,8 +171,12 @@ def score_of_q(q: FloatArray) -> IntArray:
     return scores
 
 
-def _step_up(p: FloatArray, counts: IntArray, n_tests: int) -> FloatArray:
-    """The q-value of each p, (k,), distinct and rising, of which there are counts (k,) among n_tests."""
+def step_up(p: FloatArray, counts: IntArray, n_tests: int) -> FloatArray:
+    """(k,): the Benjamini-Hochberg q-value of each p (k,), distinct and rising, that counts (k,) of n_tests have.
+
+    The tests that are not counted have larger p-values. A p that no test has is given what one there would inherit
+    from the next above it.
+    """
     n_below = np.cumsum(counts)
     at = np.divide(p * n_tests, n_below, out=np.full(len(p), np.inf), where=counts > 0)
     # The lowest rate of this p and all above it: who is called here is called there too.

@@ -5,9 +5,10 @@
 A match alone says that the letters fit; relevance alone, that the model looked there. A hit needs both. The relevance
 inside a match is ranked among all places as wide in the null tracks, which gives p_relevance; a match is used by the
 model where that is at most USED_P. The two p-values of a used match are joined by their product, as Fisher does. What
-the product is worth is asked of the null: the same motifs are scanned there, and p is the share of all matches in
-shuffled sequence whose product is as small. So a site that shuffled sequence has by chance, and that the model likes
-as much, counts against the hits, and q is the share of such among them.
+the product is worth is asked of the null, which is scanned for the same motifs: every place, motif and strand is a
+test, p is the share of the null's tests whose product is as small, and q is what Benjamini and Hochberg make of p. So
+a site that shuffled sequence has by chance, and that the model likes as much, counts against the hits: q is how many
+such there are in as many bases, over the hits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gexplain.arrays import FloatArray, IntArray
-from gexplain.motifs.calibration import EmpiricalNull, SpanNull, benjamini_hochberg, q_values_of_levels, sum_spans
+from gexplain.motifs.calibration import EmpiricalNull, SpanNull, benjamini_hochberg, step_up, sum_spans
 from gexplain.motifs.database import Motif
 from gexplain.motifs.pages import Page, batches
 from gexplain.motifs.scan import Scanner
@@ -50,7 +51,7 @@ HIT = np.dtype(
         ("level", "i8"),
     ]
 )
-"""A used match. score: log-odds in bits. relevance: the sum inside. level: matches of the null that are as good."""
+"""A used match. score: log-odds in bits. relevance: the sum inside. level: how many of the null are as good."""
 
 # A match of a batch of pages: sequence is its page, low where it begins in the values of all of them.
 _MATCH = np.dtype(
@@ -87,10 +88,8 @@ class HitFinder:
         counter = _Counter(len(motifs))
         statistics = [counter.add(batch, self._matches(batch)) for batch in batches(null)]
         self.null_counts = counter.counts()
-        self.n_null = int(self.null_counts.matches.sum())
-        # Matches that the model does not use have the smallest statistic there is.
-        used = np.concatenate([*(_statistic(one) for one in statistics), np.empty(0)])
-        self.null = EmpiricalNull(np.concatenate([used, np.zeros(self.n_null - len(used))]))
+        self.null = EmpiricalNull(np.concatenate([*(_statistic(one) for one in statistics), np.empty(0)]))
+        self.n_null = counter.n_bases * len(motifs) * 2  # tests: those without a used match are never as good
 
     @property
     def reach(self) -> int:
@@ -111,9 +110,9 @@ class HitFinder:
             hits["level"] = self.null.levels(_statistic(used))
             levels += np.bincount(hits["level"], minlength=len(levels))
             spool.write(hits.tobytes())
-        counts = counter.counts()
-        q_of_level = q_values_of_levels(levels, int(counts.matches.sum()))
-        return Found(self.motifs, spool, q_of_level, (1 + np.arange(len(levels))) / len(levels), counts)
+        p_of_level = (1 + np.arange(len(levels))) / (1 + self.n_null)
+        q_of_level = step_up(p_of_level, levels, counter.n_bases * len(self.motifs) * 2)
+        return Found(self.motifs, spool, q_of_level, p_of_level, counter.counts())
 
     def _matches(self, batch: Sequence[Page]) -> Hits:
         """The matches of a batch with their relevance and its p, in genome coordinates; `sequence` is the page."""
@@ -221,14 +220,14 @@ def enrichment(real: MotifCounts, null: MotifCounts) -> tuple[FloatArray, FloatA
 
 
 class _Counter:
-    """Running counts of one track."""
+    """Running counts of one track. n_bases: those with a value."""
 
     def __init__(self, n_motifs: int) -> None:
         self._matches = np.zeros(n_motifs, dtype=np.int64)
         self._used = np.zeros(n_motifs, dtype=np.int64)
         self._inside_sum = np.zeros(n_motifs)
         self._inside_bases = np.zeros(n_motifs, dtype=np.int64)
-        self._sum, self._bases = 0.0, 0
+        self._sum, self.n_bases = 0.0, 0
 
     def add(self, batch: Sequence[Page], matches: Hits) -> Hits:
         """Count a batch's matches; returns the used ones."""
@@ -236,7 +235,7 @@ class _Counter:
         for page in batch:
             own = page.values[: page.n_own]
             self._sum += float(np.nansum(own, dtype=np.float64))
-            self._bases += int((~np.isnan(own)).sum())
+            self.n_bases += int((~np.isnan(own)).sum())
         used = matches[matches["relevance_p"] <= USED_P]
         self._matches += np.bincount(matches["motif"], minlength=n_motifs)
         self._used += np.bincount(used["motif"], minlength=n_motifs)
@@ -247,7 +246,7 @@ class _Counter:
         return used
 
     def counts(self) -> MotifCounts:
-        outside = self._bases - self._inside_bases
+        outside = self.n_bases - self._inside_bases
         with np.errstate(invalid="ignore", divide="ignore"):
             return MotifCounts(
                 self._matches,

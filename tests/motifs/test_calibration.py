@@ -13,8 +13,8 @@ from gexplain.motifs.calibration import (
     SpanNull,
     StreamingBH,
     benjamini_hochberg,
-    q_values_of_levels,
     score_of_q,
+    step_up,
     sum_spans,
 )
 
@@ -122,32 +122,20 @@ def test_p_values_outside_0_and_1_are_refused(bad):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_q_values_of_levels_are_those_of_the_expanded_p_values(seed):
+def test_the_step_up_of_counted_p_values_is_that_of_the_expanded_ones(seed):
     rng = RNG(seed)
     counts = rng.integers(0, 4, rng.integers(1, 40))
     unlisted = int(rng.integers(0, 30))
-    levels = np.repeat(np.arange(len(counts)), counts)
-    p = np.concatenate([(1 + levels) / len(counts), np.ones(unlisted)])
-    q = q_values_of_levels(counts, n_tests=len(p))
-    np.testing.assert_array_equal(q[levels], benjamini_hochberg(p)[: len(levels)])
-    if not unlisted:
-        np.testing.assert_array_equal(q_values_of_levels(counts), q)
+    distinct = np.arange(1, len(counts) + 1) / (len(counts) + int(rng.integers(0, 50)))
+    p = np.concatenate([np.repeat(distinct, counts), np.ones(unlisted)])
+    q = step_up(distinct, counts, len(p))
+    np.testing.assert_array_equal(np.repeat(q, counts), benjamini_hochberg(p)[: counts.sum()])
 
 
-def test_a_level_without_a_test_has_the_q_value_of_the_next_above():
-    # 1 of 2 tests at p = 0.5, the other at p = 1; levels 0, 2 and those above 3 have none.
-    assert q_values_of_levels(np.array([0, 1, 0, 1])).tolist() == [1, 1, 1, 1]
-    assert q_values_of_levels(np.array([0, 0, 9, 0, 0, 0, 0, 0, 0, 0])).tolist() == [0.3] * 3 + [1] * 7
-    assert q_values_of_levels(np.array([0, 0])).tolist() == [1, 1]
-
-
-def test_fewer_tests_than_counted_are_refused():
-    with pytest.raises(ValueError, match="3 tests, but 4 are counted"):
-        q_values_of_levels(np.array([2, 2]), n_tests=3)
-    with pytest.raises(ValueError, match="none negative"):
-        q_values_of_levels(np.array([2, -2]))
-    with pytest.raises(ValueError, match=r"expected \(n \+ 1,\)"):
-        q_values_of_levels(np.array([], dtype=np.int64))
+def test_a_p_value_that_no_test_has_is_given_the_q_value_of_the_next_above():
+    p = np.arange(1, 11) / 10
+    assert step_up(p, np.array([0, 0, 9, 0, 0, 0, 0, 0, 0, 0]), 9).tolist() == [0.3] * 3 + [1] * 7
+    assert step_up(p[:2], np.array([0, 0]), 0).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("seed", range(12))
