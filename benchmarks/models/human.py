@@ -98,7 +98,12 @@ def without_shared(peaks: Iterable[str], held: Iterable[str], width: int = SHARE
 
 
 def prepare_human(
-    data: Path, out: Path, *, disjoint: bool = False, n_background: int = BACKGROUND_BASES
+    data: Path,
+    out: Path,
+    *,
+    disjoint: bool = False,
+    strongest: int | None = None,
+    n_background: int = BACKGROUND_BASES,
 ) -> dict[str, int]:
     """Write train.csv, dev.csv, test.csv, test_pairs.tsv and background.fa; returns rows per file and class.
 
@@ -106,6 +111,7 @@ def prepare_human(
     background, as many in all as one factor has peaks, so that the six classes are balanced.
     disjoint: leave out training peaks that share SHARED_BASES with a dev or test peak. Peaks of one factor hardly
     overlap, but factors bind at the same places: a place held out for one may be in the training peaks of another.
+    strongest: train on so many peaks of a factor at most, those of the highest rank; the background is that of all.
     n_background: bases of either kind of background.
     """
     splits = split_peaks(data)
@@ -115,7 +121,7 @@ def prepare_human(
         held = [peak for split in splits.values() for peak in (*split.dev, *split.test)]
         peaks = {factor: without_shared(of_factor, held) for factor, of_factor in peaks.items()}
     rows = {
-        "train.csv": list(_labelled(peaks)),
+        "train.csv": list(_labelled({factor: of_factor[:strongest] for factor, of_factor in peaks.items()})),
         "dev.csv": list(_balanced({factor: (split.dev, split.dev_shuffles) for factor, split in splits.items()})),
         "test.csv": list(_balanced({factor: (split.test, split.test_shuffles) for factor, split in splits.items()})),
     }

@@ -1,6 +1,6 @@
 """The data that the shipped models are trained and measured on, as files for `gexplain train` and evaluate.py.
 
-    python benchmarks/models/prepare.py human DATA OUT [--disjoint]
+    python benchmarks/models/prepare.py human DATA OUT [--disjoint] [--strongest N]
     python benchmarks/models/prepare.py yeast DATA OUT
 
 DATA: the folder that holds human_tf/ and yeast/. Seeded: the same files every time.
@@ -26,9 +26,12 @@ def main() -> None:
             command.add_argument(
                 "--disjoint", action="store_true", help="no training peak shares 30 bases with a dev or test peak"
             )
+            command.add_argument("--strongest", type=int, help="training peaks of each factor, the strongest ones")
     options = parser.parse_args()
     if options.kind == "human":
-        counts = prepare_human(options.data / "human_tf", options.out, disjoint=options.disjoint)
+        counts = prepare_human(
+            options.data / "human_tf", options.out, disjoint=options.disjoint, strongest=options.strongest
+        )
     else:
         counts = prepare_yeast(options.data / "yeast", options.out)
     for what, number in counts.items():
