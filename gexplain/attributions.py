@@ -47,6 +47,11 @@ def open_attributions(
 
     Raises InputError and UsageError, naming what does not fit.
     """
+    if isinstance(source, str | os.PathLike) and not Path(source).exists():
+        raise InputError(
+            f"cannot read {source}: there is no such file or directory",
+            hint="give the directory that gexplain score -o wrote, or a track and its genome",
+        )
     with ExitStack() as stack:
         if isinstance(source, str | os.PathLike) and Path(source).is_dir():
             if null is not None or regions is not None:

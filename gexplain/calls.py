@@ -30,7 +30,7 @@ from gexplain.genome.tracks import partial_path, write_error
 from gexplain.motifs.calibration import StreamingBH, score_of_q
 from gexplain.motifs.database import MotifSet
 from gexplain.motifs.hits import Found, HitFinder, MotifCounts, enrichment
-from gexplain.motifs.pages import Page, read_page, read_pages
+from gexplain.motifs.pages import Page, read_null_pages, read_page, read_pages
 from gexplain.motifs.seqlets import SeqletCalibration, Spans, calibrate_seqlets, permuted, stream_spans
 from gexplain.motifs.territories import Territories
 
@@ -64,7 +64,7 @@ HITS = BedSchema(
         Column("track", "string", "track of relevance that the hit was called in"),
         Column("motif", "string", "id of the motif"),
         Column("relevance", "double", "sum of relevance over the hit, in the model's logit units"),
-        Column("share", "double", "its share of the positive relevance of the region"),
+        Column("share", "double", "its share of the positive relevance of the region, 0 if there is none"),
         Column("logOdds", "double", "log-odds of the match, in bits"),
         Column("matchP", "double", "p-value of the match (FIMO)"),
         Column("relevanceP", "double", "share of the places in the null with as much relevance"),
@@ -112,7 +112,7 @@ def from_run(tracks: Mapping[str, Path], genome: Genome, null: Path, regions: Se
     def attribution(name: str, path: Path) -> Attribution:
         def pages() -> list[Page]:
             with Genome(null / "null.fa") as null_genome:
-                return list(read_pages(null / f"{name}.bw", null_genome))
+                return read_null_pages(null / f"{name}.bw", null_genome)
 
         return Attribution(path, lambda: [page.values for page in pages()], pages)
 
@@ -139,27 +139,25 @@ def from_track(
     """
     if regions is None:
         regions = scored_stretches(path, genome)
+    elif next(read_pages(path, genome), None) is None:
+        raise _no_values(path)
     if null is not None:
         track, fasta = null
 
         def null_pages() -> list[Page]:
             with Genome(fasta) as null_genome:
-                return list(read_pages(track, null_genome))
+                return read_null_pages(track, null_genome)
 
         attribution = Attribution(path, lambda: [page.values for page in null_pages()], null_pages)
     else:
-        rng = np.random.default_rng(seed)
-        sample: list[Page] = []
 
         def sampled() -> list[Page]:
-            if not sample:
-                sample.extend(_sample_pages(path, genome, rng))
-            return sample
+            return _sample_pages(path, genome, np.random.default_rng(seed))
 
         attribution = Attribution(
             path,
-            lambda: permuted([page.values for page in sampled()], rng),
-            lambda: _turned(sampled(), rng),
+            lambda: permuted([page.values for page in sampled()], np.random.default_rng([seed, 1])),
+            lambda: _turned(sampled(), np.random.default_rng([seed, 2])),
         )
     name = path.name.removesuffix(".bw").removesuffix(".bigWig").removesuffix(".bigwig")
     return Attributions({name: attribution}, genome, Territories.of(regions), is_self_compared=null is None)
@@ -199,7 +197,8 @@ def call_hits(
 ) -> dict[str, int]:
     """Write the motif hits of all tracks with at most this q to a BED6+; returns how many are primary, by track.
 
-    summary: where motif_summary.tsv goes, a line for each track and motif with a match, the most enriched first.
+    summary: where motif_summary.tsv goes, a line for each track and motif, the most enriched first, those without
+    a match last.
     """
     tell = _Teller(attributions, progress)
     with ExitStack() as stack:
@@ -235,8 +234,12 @@ def scored_stretches(path: Path, genome: Genome) -> list[Interval]:
                 start = stretches.pop().start
             stretches.append(Interval(page.chrom, start, end))
     if not stretches:
-        raise InputError(f"{path} has no values", hint="give a track with relevance")
+        raise _no_values(path)
     return stretches
+
+
+def _no_values(path: Path) -> InputError:
+    return InputError(f"{path} has no values", hint="give a track with relevance")
 
 
 class _Teller:
@@ -269,12 +272,15 @@ class _SeqletCalls:
         self._chroms = list(attributions.genome.chroms)
         # High and low have a null each, and each a list of its own.
         self._bh = {True: StreamingBH(), False: StreamingBH()}
-        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         calibration = calibrate_seqlets(attribution.seqlet_null())
         pages = tell.watch(read_pages(attribution.path, attributions.genome))
         pieces = ((page.chrom, page.start, page.values) for page in pages)
-        for chrom, spans in stream_spans(pieces, calibration.tau_high, calibration.tau_low):
-            self._keep(self._chroms.index(chrom), spans, calibration)
+        ranks = {chrom: rank for rank, chrom in enumerate(self._chroms)}
+        with ExitStack() as stack:
+            self._spool = stack.enter_context(tempfile.TemporaryFile())
+            for chrom, spans in stream_spans(pieces, calibration.tau_high, calibration.tau_low):
+                self._keep(ranks[chrom], spans, calibration)
+            stack.pop_all()  # __exit__ closes it
 
     def __enter__(self) -> _SeqletCalls:
         return self
@@ -367,11 +373,13 @@ class _HitCalls:
                 motif, is_primary = motifs[hit["motif"]], primary[number] == number
                 self.n_hits[hit["motif"]] += 1
                 self.n_primary[hit["motif"]] += is_primary
-                self.regions[hit["motif"]].add(owner)
+                if owner >= 0:
+                    self.regions[hit["motif"]].add(owner)
+                total = self._totals[owner]
                 yield (
                     *(chrom, int(hit["start"]), int(hit["end"]), motif.name, int(score)),
                     *("+" if hit["strand"] > 0 else "-", self.name, motif.id, float(hit["relevance"])),
-                    float(hit["relevance"] / self._totals[owner]),
+                    float(hit["relevance"] / total) if total > 0 else 0.0,
                     *(float(hit["score"]), float(hit["match_p"]), float(hit["relevance_p"])),
                     *(float(p_values[number]), float(q_values[number]), int(is_primary)),
                     motifs[hits["motif"][primary[number]]].id,
@@ -397,9 +405,7 @@ def _write_summary(path: Path, called: Sequence[_HitCalls]) -> None:
             print(*_SUMMARY_COLUMNS, sep="\t", file=file)
             for one in called:
                 ratio, q = enrichment(one.counts, one.null_counts)
-                for index in np.lexsort((-ratio, q)).tolist():
-                    if not one.counts.matches[index]:
-                        continue
+                for index in np.lexsort((-ratio, q, one.counts.matches == 0)).tolist():
                     motif = one.motifs.motifs[index]
                     print(
                         *(one.name, motif.id, motif.name, one.counts.matches[index], one.counts.used[index]),

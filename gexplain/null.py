@@ -72,30 +72,21 @@ def default_null_regions(plan: Plan, tiling: Tiling) -> int:
 def draw_null(plan: Plan, genome: Genome, tiling: Tiling, n_pieces: int, seed: int) -> list[tuple[Interval, str]]:
     """Pieces of the scored regions (with the strand that each is read on), and their shuffled sequence.
 
-    A piece is what the windows of a short region read, or PIECE_WINDOWS neighbouring windows of a long one. Regions
-    are drawn with replacement, by their number of windows.
+    A piece is what the windows of a short region read, or PIECE_WINDOWS neighbouring windows of a long one, wider by
+    the shifts. Regions are drawn with replacement, by their number of windows. Where regions are read on strands of
+    their own, each strand has as many pieces, one at least: its tracks are compared with those pieces only. Where
+    all that is drawn is nearly N alone, what has any base is taken; nothing, of N alone.
     """
     rng = np.random.default_rng(seed)
     rows, n_windows = _scored_rows(plan, tiling)
-    shares = n_windows / n_windows.sum()
-    names, unshifted = list(plan.chroms), replace(tiling, shifts=1)
-    pieces: list[Interval] = []
-    sequences: list[str] = []
-    for _ in range(20):  # of regions that are nearly N alone there may be nothing else to draw
-        for row in rng.choice(rows, size=n_pieces - len(pieces), p=shares).tolist():
-            chrom = names[plan.chrom[row]]
-            starts = plan.starts_of_region(unshifted, row)
-            first = int(rng.integers(max(1, len(starts) - PIECE_WINDOWS + 1)))
-            last = int(starts[min(first + PIECE_WINDOWS, len(starts)) - 1])
-            end = last + tiling.width(plan.chroms[chrom])
-            piece = Interval(chrom, int(starts[first]), end, strand=plan.strand_of_region(row))
-            sequence = genome.fetch(piece)
-            if sum(map(sequence.count, "ACGT")) >= (1 - _MOST_N) * len(sequence):
-                pieces.append(piece)
-                sequences.append(sequence)
-        if len(pieces) == n_pieces:
-            break
-    return list(zip(pieces, dinucleotide_shuffle(sequences, rng), strict=True))
+    strands = plan.strand[rows]
+    drawn: list[tuple[Interval, str]] = []
+    for nth, strand in enumerate(present := np.unique(strands)):
+        here = strands == strand
+        n_here = max(1, (n_pieces + nth) // len(present))
+        drawn += _draw_pieces(plan, genome, tiling, _Draw(rows[here], n_windows[here], n_here, rng))
+    shuffled = dinucleotide_shuffle([sequence for _, sequence in drawn], rng)
+    return [(piece, sequence) for (piece, _), sequence in zip(drawn, shuffled, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +156,10 @@ class Null:
                         progress(n_done)
                 tracks = tracks_of(store.all_results(), reading.model, reading.target, reading.weight)
                 write_tracks(self.folder, reading.names, ("bigwig",), plan.chroms, tracks)
-        (self.folder / _ABOUT).write_text(json.dumps(self.key, indent=2) + "\n", encoding="utf-8")
+        try:
+            (self.folder / _ABOUT).write_text(json.dumps(self.key, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise write_error(self.folder / _ABOUT, error) from error
 
     def _plan(self, genome: Genome) -> Plan:
         regions = (
@@ -173,6 +167,43 @@ class Null:
             for (name, length), strand in zip(genome.chroms.items(), self.strands, strict=True)
         )
         return plan_regions(regions, genome.chroms, strand=self.strand)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Draw:
+    """How many pieces to draw of which rows of the plan, by their number of windows."""
+
+    rows: IntArray
+    n_windows: IntArray
+    n_pieces: int
+    rng: np.random.Generator
+
+
+def _draw_pieces(plan: Plan, genome: Genome, tiling: Tiling, draw: _Draw) -> list[tuple[Interval, str]]:
+    """Pieces and their sequence, not shuffled yet."""
+    names, unshifted, offsets = list(plan.chroms), replace(tiling, shifts=1), tiling.offsets
+    shares = draw.n_windows / draw.n_windows.sum()
+    pieces: list[tuple[Interval, str]] = []
+    poor: list[tuple[Interval, str]] = []
+    for _ in range(20):  # of regions that are nearly N alone there may be nothing else to draw
+        for row in draw.rng.choice(draw.rows, size=draw.n_pieces - len(pieces), p=shares).tolist():
+            chrom = names[plan.chrom[row]]
+            length = plan.chroms[chrom]
+            starts = plan.starts_of_region(unshifted, row)
+            first = int(draw.rng.integers(max(1, len(starts) - PIECE_WINDOWS + 1)))
+            last = int(starts[min(first + PIECE_WINDOWS, len(starts)) - 1])
+            start = max(0, int(starts[first] + offsets[0]))
+            end = min(length, last + tiling.width(length) + int(offsets[-1]))
+            piece = Interval(chrom, start, end, strand=plan.strand_of_region(row))
+            sequence = genome.fetch(piece)
+            n_bases = sum(map(sequence.count, "ACGT"))
+            if n_bases >= (1 - _MOST_N) * len(sequence):
+                pieces.append((piece, sequence))
+            elif n_bases:
+                poor.append((piece, sequence))
+        if len(pieces) == draw.n_pieces:
+            break
+    return pieces or poor[: draw.n_pieces]
 
 
 def _scored_rows(plan: Plan, tiling: Tiling) -> tuple[IntArray, IntArray]:

@@ -41,6 +41,7 @@ def test_it_writes_what_score_writes_and_a_table(demo):
     names = {path.name for path in demo.run.path.iterdir()}
     assert names == {
         *("tracks", "regions.tsv", "stats.tsv", "igv_session.xml", "manifest.json"),
+        *("null", "seqlets.bed", "seqlets.as", "hits.bed", "hits.as", "motif_summary.tsv"),
         "demo_sites.tsv",
     }
     assert {"background", *FACTORS} <= set(demo.run.tracks)

@@ -15,15 +15,17 @@ from pathlib import Path
 
 import click
 import pytest
-from gexplain_cli.main import COMMANDS, cli
+from gexplain_cli.main import COMMANDS
 
 import gexplain
+from gexplain.calls import HITS, SEQLETS
 from gexplain.models.bundled import bundled_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 QUICKSTART = ROOT / "docs/quickstart.md"
 API = ROOT / "docs/python-api.md"
+OUTPUTS = ROOT / "docs/outputs.md"
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -67,6 +69,18 @@ def gexplain_calls(page: Path) -> list[list[str]]:
     return calls
 
 
+def commands() -> dict[str, click.Command]:
+    """Every command by its full name, groups and those inside them too."""
+    found = {f"gexplain {name}": import_module(module).command for name, (module, _) in COMMANDS.items()}
+    inside = {
+        f"{title} {name}": command
+        for title, group in found.items()
+        if isinstance(group, click.Group)
+        for name, command in group.commands.items()
+    }
+    return found | inside
+
+
 @pytest.fixture
 def workplace(tmp_path, monkeypatch) -> Path:
     """An empty folder with test_data in it, where examples may write; the current directory."""
@@ -99,14 +113,20 @@ def test_the_command_line_reference_is_current():
 
 def test_the_reference_has_every_option():
     page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
-    options = [
-        option
-        for name in COMMANDS
-        for parameter in cli.get_command(click.Context(cli), name).params
+    sections = dict(zip(*[iter(re.split(r"^## (.+)$", page, flags=re.MULTILINE)[1:])] * 2, strict=True))
+    missing = [
+        f"{title} {option}"
+        for title, command in commands().items()
+        for parameter in command.params
         if isinstance(parameter, click.Option)
         for option in parameter.opts
+        if option not in sections[title]
     ]
-    assert [option for option in options if option not in page] == []
+    assert missing == []
+
+
+def test_commands_in_groups_are_looked_at():
+    assert "gexplain export modisco-hits" in commands()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -132,6 +152,29 @@ def test_the_documented_names_are_the_public_ones():
 def test_every_setting_is_documented(settings):
     text = API.read_text(encoding="utf-8")
     assert [field.name for field in fields(settings) if f"`{field.name}`" not in text] == []
+
+
+@pytest.mark.parametrize("schema", [SEQLETS, HITS], ids=lambda one: one.name)
+def test_every_column_is_documented_in_its_order(schema):
+    name = {"seqlets": "seqlets.bed", "motifHits": "hits.bed"}[schema.name]
+    section = OUTPUTS.read_text(encoding="utf-8").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, flags=re.MULTILINE)
+    assert " ".join(re.findall("`(.+?)`", " ".join(rows))).split() == schema.header.split("\t")
+
+
+def test_every_column_of_the_summary_is_documented_in_its_order(workplace):
+    settings = gexplain.ScoreSettings(target="promoter", motifs="test_data/motifs.meme", null_regions=5)
+    run = gexplain.score(["chr1:2,001-3,000"], "test_data/genome.fa", "test_data/tiny_checkpoint", settings=settings)
+    section = OUTPUTS.read_text(encoding="utf-8").partition("\n## motif_summary.tsv\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, flags=re.MULTILINE)
+    header = (run.path / "motif_summary.tsv").read_text().splitlines()[0]
+    assert " ".join(re.findall("`(.+?)`", " ".join(rows))).split() == header.split("\t")
+
+
+def test_the_documented_types_of_bigbed_count_the_columns():
+    page = (ROOT / "docs/how-to/motifs.md").read_text(encoding="utf-8")
+    assert f"bedToBigBed -type=bed6+{len(HITS.columns)} -as=hits.as" in page
+    assert f"Of seqlets, the type is `bed6+{len(SEQLETS.columns)}`." in page
 
 
 def test_the_bundled_models_are_documented():
@@ -165,8 +208,11 @@ def test_the_shell_blocks_hold_commands():
 @pytest.mark.parametrize(("page", "call"), CALLS, ids=[f"{page}-{i}" for i, (page, _) in enumerate(CALLS)])
 def test_documented_commands_parse(page, call):
     name, *arguments = call
-    command = import_module(COMMANDS[name][0]).command
-    command.make_context(name, arguments)  # UsageError for an option that does not exist
+    command = commands()[f"gexplain {name}"]
+    context = command.make_context(name, list(arguments))  # UsageError for an option that does not exist
+    if isinstance(command, click.Group):
+        name, command, arguments = command.resolve_command(context, arguments)
+        command.make_context(name, arguments, parent=context)
 
 
 def test_the_quickstart_prints_what_it_shows(workplace):

@@ -77,11 +77,11 @@ def assert_same_tracks(run, other, atol: float = 1e-6) -> None:
 
 def test_a_finished_run_is_its_files_and_nothing_else(run):
     assert sorted(path.name for path in run.path.iterdir()) == [
-        "igv_session.xml",
-        "manifest.json",
-        "regions.tsv",
-        "stats.tsv",
-        "tracks",
+        *("hits.as", "hits.bed", "igv_session.xml", "manifest.json", "motif_summary.tsv", "null", "regions.tsv"),
+        *("seqlets.as", "seqlets.bed", "stats.tsv", "tracks"),
+    ]
+    assert sorted(path.name for path in (run.path / "null").iterdir()) == [
+        *("coverage.bw", "null.fa", "null.fa.fai", "null.json", "promoter.bw", "promoter.prediction.bw"),
     ]
     stems = ["coverage", "promoter", "promoter.prediction"]
     expected = [f"{stem}.{suffix}" for stem in stems for suffix in ("bw", "bedGraph", "npz")]
@@ -476,28 +476,28 @@ def test_a_run_resumes_after_an_error_and_computes_only_the_rest(run, data, box_
 
     monkeypatch.setattr(TokenExplainer, "read", failing)
     with pytest.raises(KeyboardInterrupt):
-        score(data, box_model, tmp_path, target="promoter")
+        score(data, box_model, tmp_path, target="promoter", null_regions=0)
     assert [path.name for path in tmp_path.iterdir()] == [".unfinished"]
     first, seen[:] = sum(seen[:3]), [0] * 4
-    other = score(data, box_model, tmp_path, target="promoter")
+    other = score(data, box_model, tmp_path, target="promoter", null_regions=0)
     assert first + sum(seen) == other.manifest["windows"]["read"]
     for name in ("promoter", "promoter.prediction", "coverage"):
         for chrom, values in read_track(run, name).items():
             np.testing.assert_allclose(values, read_track(other, name)[chrom], atol=1e-6)
 
 
-def start_in_a_process(data, out) -> subprocess.Popen:
-    """The command, slowed to single sequences, with every pool committed."""
+def start_in_a_process(data, out, *calls: object) -> subprocess.Popen:
+    """The command, slowed to single sequences, with every pool committed; calls: options of seqlets and hits."""
     code = "import sys, gexplain.store as store; store.COMMIT_EVERY_S = 0; from gexplain_cli import main; main()"
     model = data["genome"].parent / "tiny_checkpoint"
-    options = ["-m", model, "-o", out, "--target", "promoter", "--batch-size", "1"]
+    options = ["-m", model, "-o", out, "--target", "promoter", "--batch-size", "1", *(calls or ("--null-regions", 0))]
     command = [sys.executable, "-c", code, "score", data["regions"], data["genome"], *options]
     return subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def n_committed(out) -> int:
+def n_committed(out, name: str = "windows") -> int:
     try:
-        with closing(sqlite3.connect(f"file:{out}/.unfinished/windows.sqlite?mode=ro", uri=True)) as store:
+        with closing(sqlite3.connect(f"file:{out}/.unfinished/{name}.sqlite?mode=ro", uri=True)) as store:
             return int(store.execute("select count(*) from windows").fetchone()[0])
     except sqlite3.OperationalError:  # not there yet, or just being written
         return 0
@@ -523,6 +523,37 @@ def test_a_run_killed_at_random_moments_gives_the_same_tracks(run, data, tmp_pat
     assert start_in_a_process(data, out).wait() == 0
     finished = gexplain.Run(out, json.loads((out / "manifest.json").read_text()))
     assert_same_tracks(finished, run)
+
+
+def test_a_run_killed_while_its_null_is_read_goes_on(data, box_model, tmp_path, monkeypatch):
+    few = tmp_path / "few.bed"
+    few.write_text("chr1\t40000\t41000\nchr2\t4000\t4100\n")
+    data = {**data, "regions": few}
+    settings = {"target": "promoter", "batch_size": 1, "null_regions": 100, "motifs": "none"}
+    whole = score(data, box_model, tmp_path / "whole", **settings)
+    out = tmp_path / "out"
+    process = start_in_a_process(data, out, "--null-regions", 100, "--motifs", "none")
+
+    def n_of_null() -> int:
+        return sum(n_committed(out, path.stem) for path in out.glob(".unfinished/null-*.sqlite"))
+
+    while n_of_null() == 0 and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "finished before it was killed"
+    kept = n_of_null()
+    seen: list[int] = []
+    read = TokenExplainer.read
+    monkeypatch.setattr(TokenExplainer, "read", lambda self, of, *rest: seen.append(len(of)) or read(self, of, *rest))
+    finished = score(data, box_model, out, **settings)
+    with Genome(out / "null" / "null.fa") as shuffled:
+        n_all = sum(max(1, -(-(length - WINDOW) // (WINDOW // 2)) + 1) for length in shuffled.chroms.values())
+    assert 0 < kept < n_all
+    assert sum(seen) == n_all - kept
+    assert_same_tracks(finished, whole)
+    for name in ("null.fa", "promoter.bw"):
+        assert (out / "null" / name).read_bytes() == (whole.path / "null" / name).read_bytes()
+    assert (out / "seqlets.bed").read_text() == (whole.path / "seqlets.bed").read_text()
 
 
 # -- refusals -------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from gexplain.errors import RunError, UsageError
+from gexplain.errors import UsageError
 from gexplain_cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class Table:
         moves = {written: target}
         if target.suffix == ".gz":
             compressed = index_bed(written, self._chroms)
+            # An index of another kind, left from before, would be read with the new file.
+            for old in (".tbi", ".csi"):
+                target.with_name(target.name + old).unlink(missing_ok=True)
             moves = {
                 path: target.with_name(target.name + path.name.removeprefix(compressed.name))
                 for path in self._folder.glob(f"{compressed.name}*")
@@ -110,6 +113,19 @@ class Table:
         """Say on standard error what was written."""
         if not self._quiet:
             click.echo(summary + ("" if self._output == "-" else f", in {self._output}"), err=True)
+
+
+def check_place(path: str, option: str) -> None:
+    """Refuse a path where no file can be put; it would else be told when all is computed."""
+    if not path:
+        raise UsageError(f"{option} is empty; expected a file to write", hint="is a shell variable not set?")
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        found = "a folder" if target.is_dir() else "a device or a pipe"
+        raise UsageError(f"{option} {path} is {found}; expected a file to write", hint="give the path of a file")
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {folder}", hint=f"make it, or give another {option}")
 
 
 @contextmanager
@@ -126,16 +142,14 @@ def calling(
     quiet: bool,
 ) -> Iterator[tuple[Attributions, Table, Progress | None]]:
     """The attributions, the table and the progress of a command that calls `what`."""
-    if not output:
-        raise UsageError("-o is empty; expected a file to write, or -", hint="is a shell variable not set?")
-    folder = Path(output).absolute().parent
-    if output != "-" and not folder.is_dir():
-        raise RunError(f"cannot write {output}: there is no folder {folder}", hint="make it, or give another -o")
+    if output != "-":
+        check_place(output, "-o")
     from gexplain.attributions import open_attributions
 
+    # Beside the target, so that what is finished can be moved into place.
+    beside = None if output == "-" else Path(output).absolute().parent
     with (
-        # Beside the target, so that what is finished can be moved into place.
-        tempfile.TemporaryDirectory(prefix=".gexplain-", dir=None if output == "-" else folder) as temporary,
+        tempfile.TemporaryDirectory(prefix=".gexplain-", dir=beside) as temporary,
         open_attributions(
             sys.stdin.buffer if source == "-" else source,
             genome,

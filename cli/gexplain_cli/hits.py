@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from gexplain.errors import count
-from gexplain_cli.attributions import attribution_options, calling, q_option
+from gexplain.errors import UsageError, count
+from gexplain_cli.attributions import attribution_options, calling, check_place, q_option
 from gexplain_cli.options import match_p_option, motifs_option
 
 
@@ -35,14 +35,21 @@ def command(
     gexplain hits OUT --motifs jaspar:fungi --motif REB1 -o reb1.bed
     gexplain hits attributions.bw genome.fa --motifs motifs.meme --null shuffled.bw shuffled.fa
     """  # noqa: D301 - click wants the control character
+    if summary is not None:
+        check_place(summary, "--summary")
+        if Path(summary).absolute() == Path(options["output"]).absolute():
+            raise UsageError(f"-o and --summary are both {summary}", hint="give each a file of its own")
     from gexplain.motifs.database import load_motifs
 
-    chosen = None if motifs is None else load_motifs(motifs, only)
-    with calling("hits", **options) as (attributions, table, progress):
+    # Before a track is read: a slip in a motif's name is told at once.
+    if motifs is None:
         from gexplain.attributions import default_motifs
+
+        motifs = default_motifs(options["source"])
+    chosen = load_motifs(motifs, only)
+    with calling("hits", **options) as (attributions, table, progress):
         from gexplain.calls import HITS, call_hits
 
-        chosen = chosen or load_motifs(default_motifs(options["source"]), only)
         counts = call_hits(
             attributions,
             chosen,

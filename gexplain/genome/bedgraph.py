@@ -7,7 +7,6 @@ no line.
 from __future__ import annotations
 
 import gzip
-import math
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from gexplain.genome.tracks import WriteOrder, partial_path, write_error
 
 # Bases of neighbouring lines that are turned into an array at once.
 _MOST_HELD = 1 << 20
+_MOST_VALUE = float(np.finfo(np.float32).max)
 
 
 class BedGraphWriter:
@@ -139,7 +139,7 @@ def bedgraph_to_bigwig(
     """Write the values of a bedGraph, plain or gzip, to a bigWig, by way of temporary arrays of bounded size.
 
     chroms: names to lengths, of the FASTA called `genome`; lines come in its order. Raises InputError for a line that
-    is no bedGraph, out of order, or not on those chromosomes.
+    is no bedGraph, out of order, or not on those chromosomes, and where there is none.
     """
     with _open_text(path) as file, BigWigWriter(bigwig, chroms) as writer:
         held: list[tuple[int, float]] = []  # widths and values of neighbours
@@ -154,10 +154,10 @@ def bedgraph_to_bigwig(
             held.clear()
 
         for number, line in enumerate(file, start=1):
-            if not line.strip() or line.startswith(("#", "track", "browser")):
+            fields = line.split()
+            if not fields or fields[0] in ("track", "browser") or fields[0].startswith("#"):
                 continue
             here = f"line {number} of {path}"
-            fields = line.split()
             try:
                 name, low, high, value = fields[0], int(fields[1]), int(fields[2]), float(fields[3])
             except (IndexError, ValueError):
@@ -171,7 +171,7 @@ def bedgraph_to_bigwig(
                     f"{here}: no chromosome {name} in {genome}, which has {preview(chroms)}",
                     hint="give the FASTA that the track was made with",
                 )
-            if not 0 <= low < high <= chroms[name] or not math.isfinite(value):
+            if not 0 <= low < high <= chroms[name] or not abs(value) <= _MOST_VALUE:
                 raise InputError(
                     f"{here}: [{low:,}, {high:,}) of value {value:g}; expected start before end, inside {name} of"
                     f" {chroms[name]:,} bases, and a finite value",
@@ -187,9 +187,15 @@ def bedgraph_to_bigwig(
             if name != chrom or low != end or end - start >= _MOST_HELD:
                 put()
                 chrom, start = name, low
-            end = high
-            held.append((high - low, value))
+            for begin in range(low, high, _MOST_HELD):
+                end = min(begin + _MOST_HELD, high)
+                held.append((end - begin, value))
+                if end < high:
+                    put()
+                    start = end
         put()
+        if last == (-1, 0):
+            raise InputError(f"{path} has no values", hint="give a bedGraph with at least one line")
 
 
 @contextmanager
@@ -198,7 +204,7 @@ def _open_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     try:
         with Path(path).open("rb") as raw:
             is_gzip = raw.read(2) == GZIP_MAGIC
-        with gzip.open(path, "rt") if is_gzip else Path(path).open() as file:
+        with gzip.open(path, "rt", encoding="utf-8") if is_gzip else Path(path).open(encoding="utf-8") as file:
             yield file
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is damaged, or no text"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO, Any
@@ -53,13 +54,9 @@ HIT = np.dtype(
 )
 """A used match. score: log-odds in bits. relevance: the sum inside. level: how many of the null are as good."""
 
-# A match of a batch of pages: sequence is its page, low where it begins in the values of all of them.
+# A match of a batch of pages: sequence is its page.
 _MATCH = np.dtype(
-    [
-        *((name, HIT[name]) for name in HIT.names or () if name not in ("rank", "level")),
-        ("sequence", "i8"),
-        ("low", "i8"),
-    ]
+    [*((name, HIT[name]) for name in HIT.names or () if name not in ("rank", "level")), ("sequence", "i8")]
 )
 
 Hits = npt.NDArray[np.void]
@@ -100,16 +97,18 @@ class HitFinder:
         """The used matches of all pages. ranks: of the chromosomes, in the FASTA."""
         counter = _Counter(len(self.motifs))
         levels = np.zeros(self.null.n + 1, dtype=np.int64)
-        spool = tempfile.TemporaryFile()  # noqa: SIM115 - Found closes it
-        for batch in batches(pages):
-            used = counter.add(batch, self._matches(batch))
-            hits = np.zeros(len(used), dtype=HIT)
-            for field in ("start", "end", "motif", "strand", "score", "match_p", "relevance", "relevance_p"):
-                hits[field] = used[field]
-            hits["rank"] = np.array([ranks[page.chrom] for page in batch])[used["sequence"]]
-            hits["level"] = self.null.levels(_statistic(used))
-            levels += np.bincount(hits["level"], minlength=len(levels))
-            spool.write(hits.tobytes())
+        with ExitStack() as stack:
+            spool = stack.enter_context(tempfile.TemporaryFile())
+            for batch in batches(pages):
+                used = counter.add(batch, self._matches(batch))
+                hits = np.zeros(len(used), dtype=HIT)
+                for field in ("start", "end", "motif", "strand", "score", "match_p", "relevance", "relevance_p"):
+                    hits[field] = used[field]
+                hits["rank"] = np.array([ranks[page.chrom] for page in batch])[used["sequence"]]
+                hits["level"] = self.null.levels(_statistic(used))
+                levels += np.bincount(hits["level"], minlength=len(levels))
+                spool.write(hits.tobytes())
+            stack.pop_all()  # Found closes it
         p_of_level = (1 + np.arange(len(levels))) / (1 + self.n_null)
         q_of_level = step_up(p_of_level, levels, counter.n_bases * len(self.motifs) * 2)
         return Found(self.motifs, spool, q_of_level, p_of_level, counter.counts())
@@ -122,12 +121,13 @@ class HitFinder:
         for field in ("sequence", "start", "end", "motif", "strand", "score"):
             found[field] = matches[field]
         found["match_p"] = matches["p"]
-        values, offsets = _joined(batch)
-        found["low"] = offsets[matches["sequence"]] + matches["start"]
+        values = np.concatenate([page.values for page in batch])
+        before = np.cumsum([0, *(len(page.values) for page in batch[:-1])])
+        low = before[matches["sequence"]] + matches["start"]
         widths = matches["end"] - matches["start"]
         for width in np.unique(widths).tolist():
             of_width = widths == width
-            sums = sum_spans(values, found["low"][of_width], width)
+            sums = sum_spans(values, low[of_width], width)
             found["relevance"][of_width] = sums
             found["relevance_p"][of_width] = self.spans.p_values(sums, width)
         starts = np.array([page.start for page in batch], dtype=np.int64)[matches["sequence"]]
@@ -205,7 +205,7 @@ def enrichment(real: MotifCounts, null: MotifCounts) -> tuple[FloatArray, FloatA
     """(M,), (M,): how many times as often the model uses a motif's matches as in the null, and the q of that.
 
     The ratio of the two shares, each with one used match in two added so that none is 0; p by Fisher's exact test,
-    one-sided, q by Benjamini and Hochberg over the motifs with any match.
+    one-sided, q by Benjamini and Hochberg over the motifs with any match; NaN for the others.
     """
     from scipy.stats import hypergeom
 
@@ -214,13 +214,13 @@ def enrichment(real: MotifCounts, null: MotifCounts) -> tuple[FloatArray, FloatA
     n_all, n_used = real.matches + null.matches, real.used + null.used
     p = hypergeom.sf(real.used - 1, n_all, n_used, real.matches)
     has_match = real.matches > 0
-    q = np.ones(len(p))
+    q = np.full(len(p), np.nan)
     q[has_match] = benjamini_hochberg(np.minimum(p[has_match], 1))
-    return share / null_share, q
+    return np.where(has_match, share / null_share, np.nan), q
 
 
 class _Counter:
-    """Running counts of one track. n_bases: those with a value."""
+    """Running counts of one track, whose pages come in its order. n_bases: those with a value."""
 
     def __init__(self, n_motifs: int) -> None:
         self._matches = np.zeros(n_motifs, dtype=np.int64)
@@ -228,21 +228,35 @@ class _Counter:
         self._inside_sum = np.zeros(n_motifs)
         self._inside_bases = np.zeros(n_motifs, dtype=np.int64)
         self._sum, self.n_bases = 0.0, 0
+        # How far the matches of each motif have come on the last chromosome: the next batch may show those bases too.
+        self._chrom, self._reached = "", np.zeros(n_motifs, dtype=np.int64)
 
     def add(self, batch: Sequence[Page], matches: Hits) -> Hits:
         """Count a batch's matches; returns the used ones."""
         n_motifs = len(self._matches)
-        for page in batch:
-            own = page.values[: page.n_own]
-            self._sum += float(np.nansum(own, dtype=np.float64))
-            self.n_bases += int((~np.isnan(own)).sum())
+        own = np.concatenate([page.values[: page.n_own] for page in batch])
+        self._sum += float(np.nansum(own, dtype=np.float64))
+        self.n_bases += int((~np.isnan(own)).sum())
         used = matches[matches["relevance_p"] <= USED_P]
         self._matches += np.bincount(matches["motif"], minlength=n_motifs)
         self._used += np.bincount(used["motif"], minlength=n_motifs)
-        low, high, motif = _union(matches)
-        running = np.concatenate([[0.0], np.cumsum(np.nan_to_num(_joined(batch)[0]), dtype=np.float64)])
+
+        # The own bases of the pages, one after another, and what follows the last: no base that two pages show twice.
+        values = np.concatenate([own, batch[-1].values[batch[-1].n_own :]])
+        n_own = np.array([page.n_own for page in batch])
+        shift = np.cumsum(n_own) - n_own - np.array([page.start for page in batch])
+        of_match = shift[matches["sequence"]]
+        low, high, motif = _union(matches["start"] + of_match, matches["end"] + of_match, matches["motif"])
+        if batch[0].chrom == self._chrom:
+            low = np.minimum(np.maximum(low, (self._reached + shift[0])[motif]), high)
+        running = np.concatenate([[0.0], np.cumsum(np.nan_to_num(values), dtype=np.float64)])
         self._inside_sum += np.bincount(motif, running[high] - running[low], minlength=n_motifs)
         self._inside_bases += np.bincount(motif, high - low, minlength=n_motifs).astype(np.int64)
+
+        if batch[-1].chrom != self._chrom:
+            self._chrom, self._reached = batch[-1].chrom, np.zeros(n_motifs, dtype=np.int64)
+        is_on_last = np.array([page.chrom == self._chrom for page in batch])[matches["sequence"]]
+        np.maximum.at(self._reached, matches["motif"][is_on_last], matches["end"][is_on_last])
         return used
 
     def counts(self) -> MotifCounts:
@@ -262,18 +276,10 @@ def _statistic(used: Hits) -> FloatArray:
     return statistic
 
 
-def _joined(batch: Sequence[Page]) -> tuple[FloatArray, IntArray]:
-    """The values of all pages, one after another, and where each page's begin."""
-    widths = [len(page.values) for page in batch]
-    return np.concatenate([page.values for page in batch]), np.cumsum([0, *widths[:-1]])
-
-
-def _union(matches: Hits) -> tuple[IntArray, IntArray, IntArray]:
-    """The bases that each motif's matches cover: stretches of the joined values (low, high), and their motifs."""
-    order = np.lexsort((matches["low"], matches["motif"]))
-    motif = matches["motif"][order].astype(np.int64)
-    low = matches["low"][order]
-    high = low + (matches["end"] - matches["start"])[order]
+def _union(low: IntArray, high: IntArray, motif: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """The bases that each motif's matches [low, high) cover: stretches that share none, and their motifs."""
+    order = np.lexsort((low, motif))
+    low, high, motif = low[order], high[order], motif[order].astype(np.int64)
     step = int(high.max(initial=0)) + 1  # so that one motif's stretches lie beyond the last one's
     reached = np.maximum.accumulate(high + motif * step)
     is_first = np.ones(len(low), dtype=bool)

@@ -40,16 +40,21 @@ def read_pages(path: str | os.PathLike[str], genome: Genome, *, reach: int = 0) 
 
     Raises InputError where the bigWig and the FASTA do not fit.
     """
-    with BigWig(path) as track:
-        _check_same_chroms(track, genome)
-        for chrom, length in genome.chroms.items():
-            if chrom not in track.chroms:
-                continue
-            for start in range(0, length, PAGE_BASES):
-                end = min(start + PAGE_BASES, length)
-                page = read_page(track, genome, chrom, start, end, reach=reach)
-                if not np.isnan(page.values[: page.n_own]).all():
-                    yield page
+    return _read(path, genome, PAGE_BASES, reach)
+
+
+def read_null_pages(path: str | os.PathLike[str], genome: Genome) -> list[Page]:
+    """Every chromosome of a null that holds any value, as one page: all of them are held anyway, and none is cut.
+
+    Raises InputError where the bigWig and the FASTA do not fit, or there is no value.
+    """
+    pages = list(_read(path, genome, max(genome.chroms.values()), 0))
+    if not pages:
+        raise InputError(
+            f"{path} has no values: a null without any tells nothing from noise",
+            hint="give the track of shuffled sequence, made as the track itself was",
+        )
+    return pages
 
 
 def read_page(track: BigWig, genome: Genome, chrom: str, start: int, end: int, *, reach: int = 0) -> Page:
@@ -80,6 +85,19 @@ def batches(pages: Iterable[Page]) -> Iterator[list[Page]]:
             batch, held = [], 0
     if batch:
         yield batch
+
+
+def _read(path: str | os.PathLike[str], genome: Genome, page_bases: int, reach: int) -> Iterator[Page]:
+    with BigWig(path) as track:
+        _check_same_chroms(track, genome)
+        for chrom, length in genome.chroms.items():
+            if chrom not in track.chroms:
+                continue
+            for start in range(0, length, page_bases):
+                end = min(start + page_bases, length)
+                page = read_page(track, genome, chrom, start, end, reach=reach)
+                if not np.isnan(page.values[: page.n_own]).all():
+                    yield page
 
 
 def _check_same_chroms(track: BigWig, genome: Genome) -> None:

@@ -10,8 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gexplain_cli.main import main
+
+import gexplain
+from gexplain.genome.bigwig import BigWigWriter
+from gexplain.genome.shuffle import dinucleotide_shuffle
+
+REGIONS_BED = "chr1\t2000\t8000\tleft\t0\t+\nchr1\t40000\t44000\tright\t0\t-\nchr2\t1000\t3000\t.\t0\t.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,56 @@ def score(run, test_data) -> Callable[..., Outcome]:
         return run("score", *source, fasta, "-m", model, "-o", output, "--target", "promoter", *options, stdin=stdin)
 
     return run_score
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, test_data) -> Path:
+    """A folder of regions.bed and of finished runs over it: one (promoter, at --q 1), all (classes), no_null, text.
+
+    The model is random: that files agree can be seen on them, and not that calls are right.
+    """
+    root = tmp_path_factory.mktemp("finished")
+    (root / "regions.bed").write_text(REGIONS_BED)
+    small = {"motifs": str(test_data / "motifs.meme"), "match_p": 0.01, "null_regions": 12, "q": 1.0}
+    for name, options in {
+        "one": small,
+        "all": small | {"target": "all"},
+        "no_null": {"null_regions": 0},
+        "text": small | {"formats": ("bedgraph",)},
+    }.items():
+        gexplain.score(
+            root / "regions.bed",
+            test_data / "genome.fa",
+            test_data / "tiny_checkpoint",
+            output=root / name,
+            settings=gexplain.ScoreSettings(**{"target": "promoter", **options}),
+        )
+    return root
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory, test_data) -> Path:
+    """A folder of planted.bw, noise over chr1 of the test genome that is higher on its planted sites; null.bw, noise
+    alone, over null.fa, which is shuffled; and empty.bw, without a value.
+    """
+    root, rng = tmp_path_factory.mktemp("planted"), np.random.default_rng(0)
+    with gexplain.Genome(test_data / "genome.fa") as genome:
+        values = rng.normal(size=genome.chroms["chr1"])
+        for line in (test_data / "truth.bed").read_text().splitlines():
+            chrom, start, end, *_ = line.split("\t")
+            if chrom == "chr1":
+                values[int(start) : int(end)] += 4
+        with BigWigWriter(root / "planted.bw", genome.chroms) as track:
+            track.write("chr1", 0, values.astype(np.float32))
+        with BigWigWriter(root / "empty.bw", genome.chroms):
+            pass
+        pieces = [genome.fetch("chr1", start, start + 2000) for start in range(2000, 102_000, 2000)]
+    shuffled = dinucleotide_shuffle(pieces, rng)
+    (root / "null.fa").write_text("".join(f">null_{i}\n{piece}\n" for i, piece in enumerate(shuffled)))
+    with gexplain.Genome(root / "null.fa") as genome, BigWigWriter(root / "null.bw", genome.chroms) as track:
+        for chrom, length in genome.chroms.items():
+            track.write(chrom, 0, rng.normal(size=length).astype(np.float32))
+    return root
 
 
 @pytest.fixture

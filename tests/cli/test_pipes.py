@@ -106,7 +106,7 @@ def test_help_to_a_full_disk_is_one_message(shell):
 
 
 def test_a_run_with_closed_standard_output_succeeds(shell, tmp_path):
-    done = shell(LITTLE.replace("-o -", "-o out -q") + " >&-")
+    done = shell(LITTLE.replace("-o -", "-o out --null-regions 0 -q") + " >&-")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "out" / "manifest.json").exists()
 
@@ -124,7 +124,7 @@ def test_closed_standard_input_has_no_regions(shell):
 def interrupted(tmp_path_factory, test_data):
     """(command, folder, exit code, standard error) of a run that got Ctrl-C in its middle."""
     out = tmp_path_factory.mktemp("interrupted") / "out"
-    options = ["--target", "promoter", "--window", "64", "--stride", "8", "-b", "1"]
+    options = ["--target", "promoter", "--window", "64", "--stride", "8", "-b", "1", "--null-regions", "0"]
     arguments = ["-r", "chrM", str(test_data / "genome.fa"), "-m", str(test_data / "tiny_checkpoint"), *options]
     # A shell's background jobs ignore Ctrl-C, and so would what they start.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

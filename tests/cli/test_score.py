@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -245,7 +246,45 @@ def test_the_summary_is_on_standard_error(score, tmp_path):
     lines = score(BED, output=tmp_path / "out").err.splitlines()
     assert lines[0].startswith("3 of 3 regions scored, in ")
     assert lines[1] == "tracks of relevance: promoter"
-    assert (tmp_path / "out" / "igv_session.xml").name in lines[2]
+    assert re.fullmatch(
+        r"\d+ seqlets? and \d+ primary hits? of \S+motifs\.meme, told from \d+ shuffled regions?", lines[2]
+    )
+    assert (tmp_path / "out" / "igv_session.xml").name in lines[3]
+
+
+def test_the_summary_counts_what_the_tables_hold(score, tmp_path):
+    told = score(BED, "--q", 1, output=tmp_path / "out").err.splitlines()[2]
+    n_seqlets, n_hits, n_pieces = (int(number) for number in re.findall(r"(\d+) (?:seqlet|primary|shuffled)", told))
+    seqlets, hits = (
+        [line.split("\t") for line in (tmp_path / "out" / name).read_text().splitlines()[1:]]
+        for name in ("seqlets.bed", "hits.bed")
+    )
+    assert (len(seqlets), sum(row[15] == "1" for row in hits)) == (n_seqlets, n_hits)
+    assert (tmp_path / "out" / "null" / "null.fa").read_text().count(">") == n_pieces
+    assert n_seqlets > 0
+
+
+def test_a_run_without_a_null_says_nothing_of_calls_and_writes_none(score, tmp_path):
+    told = score(BED, "--null-regions", 0, output=tmp_path / "out").err
+    assert "seqlet" not in told
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("tracks", "regions.tsv", "stats.tsv", "igv_session.xml", "manifest.json")
+    }
+
+
+def test_motifs_none_calls_seqlets_alone(score, tmp_path):
+    told = score(BED, "--motifs", "none", output=tmp_path / "out").err
+    assert re.search(r"^\d+ seqlets?, told from", told, re.MULTILINE)
+    assert (tmp_path / "out" / "seqlets.bed").exists()
+    assert not (tmp_path / "out" / "hits.bed").exists()
+
+
+def test_tabix_writes_both_tables_with_an_index(score, tmp_path):
+    score(BED, "--q", 1, "--tabix", output=tmp_path / "out")
+    for name in ("seqlets.bed", "hits.bed"):
+        lines = (tmp_path / "out" / name).read_text().splitlines()[1:]
+        with pysam.TabixFile(str(tmp_path / "out" / f"{name}.gz")) as table:
+            assert [line for chrom in table.contigs for line in table.fetch(chrom)] == lines
 
 
 def test_quiet_is_silent_on_success(score, tmp_path):
@@ -258,13 +297,24 @@ def test_quiet_does_not_silence_warnings(score):
     assert outcome.err == "gexplain: warning: 1 of 4 regions skipped: 1 chromosome not in the FASTA\n"
 
 
-@pytest.mark.parametrize("output", ["-", "out"])
-def test_progress_is_lines_on_standard_error(score, tmp_path, monkeypatch, output):
+@pytest.mark.parametrize(("output", "options"), [("-", []), ("out", ["--null-regions", 0])])
+def test_progress_is_lines_on_standard_error(score, tmp_path, monkeypatch, output, options):
     monkeypatch.setattr("gexplain_cli.progress.EVERY_S", 0.0)
-    outcome = score(None, "-r", "chrM", output="-" if output == "-" else tmp_path / output)
+    outcome = score(None, "-r", "chrM", *options, output="-" if output == "-" else tmp_path / output)
     lines = [line for line in outcome.err.splitlines() if line.startswith("windows: ")]
     assert lines[-1].startswith("windows: 78 of 78 (")
     assert "windows: " not in outcome.out
+
+
+def test_progress_counts_the_windows_of_the_null_too(score, tmp_path, monkeypatch):
+    monkeypatch.setattr("gexplain_cli.progress.EVERY_S", 0.0)
+    outcome = score(BED, "--null-regions", 4, "--stride", WINDOW, output=tmp_path / "out")
+    last = [line for line in outcome.err.splitlines() if line.startswith("windows: ")][-1]
+    done, n_all = map(int, re.match(r"windows: (\d+) of (\d+) \(", last).groups())
+    read = json.loads((tmp_path / "out" / "manifest.json").read_text())["windows"]["read"]
+    pieces = (tmp_path / "out" / "null" / "null.fa.fai").read_text().splitlines()
+    assert len(pieces) == 4
+    assert done == n_all == read + sum(int(piece.split("\t")[1]) // WINDOW for piece in pieces)
 
 
 def test_quiet_has_no_progress(score, monkeypatch):
@@ -351,7 +401,13 @@ def test_files_that_trouble_other_tools_are_scored(score, tmp_path, bed, chroms,
     assert all(part in warning for part, warning in zip(told, warnings, strict=True))
 
 
-@pytest.mark.parametrize("option", [("--format", "npz"), ("--force",), ("--no-resume",)])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(("--format", "npz"), ("--force",), ("--no-resume",)),
+        *(("--null-regions", "9"), ("--motifs", "jaspar:fungi"), ("--q", "0.1"), ("--match-p", "1e-3"), ("--tabix",)),
+    ],
+)
 def test_what_a_stream_would_ignore_is_refused(score, option):
     outcome = score("chr1\t40000\t40100\n", *option)
     assert (outcome.code, outcome.out) == (2, "")

@@ -15,7 +15,15 @@ import pytest
 from paths import SHARED, needs_shared
 
 from gexplain.errors import InputError, RunError
-from gexplain.genome.bigwig import MIN_FIXED_STEP_RUN, PAGE, BigWigWriter, bigwig_chroms, read_bigwig
+from gexplain.genome.bigwig import (
+    MIN_FIXED_STEP_RUN,
+    PAGE,
+    BigWig,
+    BigWigWriter,
+    bigwig_chroms,
+    is_bigwig,
+    read_bigwig,
+)
 
 CHROMS = {"chrII": 5000, "chrI": 3000}
 TOTALS = ("nBasesCovered", "minVal", "maxVal", "sumData", "sumSquared")
@@ -353,6 +361,48 @@ def test_what_is_no_bigwig_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.bw").write_text("fixedStep chrom=chr1 start=1 step=1\n1\n")
     with pytest.raises(InputError, match="as bigWig"):
         bigwig_chroms(tmp_path / name)
+
+
+def test_an_open_file_gives_any_stretch_and_knows_which_chromosomes_have_values(tmp_path: Path) -> None:
+    values = np.random.default_rng(8).normal(size=3000).astype(np.float32)
+    values[100:2990] = np.nan
+    with BigWigWriter(tmp_path / "a.bw", CHROMS) as writer:
+        writer.write("chrI", 0, values)
+    with BigWig(tmp_path / "a.bw") as track:
+        for start, end in [(0, 3000), (50, 150), (500, 600), (2995, 3000), (7, 7)]:
+            np.testing.assert_array_equal(track.values("chrI", start, end), values[start:end])
+        assert np.isnan(track.values("chrII", 0, 5000)).all()
+        assert [track.has_values(chrom) for chrom in CHROMS] == [False, True]
+
+
+def test_a_file_without_values_has_them_nowhere(tmp_path: Path) -> None:
+    BigWigWriter(tmp_path / "a.bw", CHROMS).close()
+    with BigWig(tmp_path / "a.bw") as track:
+        assert not any(track.has_values(chrom) for chrom in CHROMS)
+        assert np.isnan(track.values("chrI", 0, 3000)).all()
+
+
+def test_one_value_is_a_value(tmp_path: Path) -> None:
+    with BigWigWriter(tmp_path / "a.bw", CHROMS) as writer:
+        writer.write("chrII", 4999, f32(0))
+    with BigWig(tmp_path / "a.bw") as track:
+        assert [track.has_values(chrom) for chrom in CHROMS] == [True, False]
+
+
+def test_a_bigwig_is_told_by_how_it_begins(tmp_path: Path) -> None:
+    BigWigWriter(tmp_path / "a.txt", CHROMS).close()
+    assert is_bigwig(tmp_path / "a.txt")
+    (tmp_path / "turned").write_bytes((tmp_path / "a.txt").read_bytes()[3::-1])  # of the other byte order
+    assert is_bigwig(tmp_path / "turned")
+    for content in (b"", b"chrI\t1\t2\t1\n", struct.pack("<I", 0x8789F2EB)):  # the last: a bigBed
+        (tmp_path / "other.bw").write_bytes(content)
+        assert not is_bigwig(tmp_path / "other.bw")
+
+
+@pytest.mark.parametrize("name", ["absent.bw", "."])
+def test_what_cannot_be_opened_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*: (no such file|is a directory)"):
+        is_bigwig(tmp_path / name)
 
 
 @needs_shared
