@@ -69,7 +69,11 @@ HITS = BedSchema(
         Column("matchP", "double", "p-value of the match (FIMO)"),
         Column("relevanceP", "double", "share of the places in the null with as much relevance"),
         Column("p", "double", "share of the null's tests (place, motif, strand) with as small a product of the two"),
-        Column("q", "double", "Benjamini-Hochberg q-value over all tests of the track"),
+        Column(
+            "q",
+            "double",
+            "the larger of two Benjamini-Hochberg q-values: of p over all tests, of relevanceP over all matches",
+        ),
         Column("isPrimary", "uint", "1, or 0 where a better hit of a similar motif lies on the same bases"),
         Column("primary", "string", "id of the motif of that better hit, or its own"),
         Column("region", "string", "region that the hit belongs to"),
@@ -367,7 +371,7 @@ class _HitCalls:
         for hits, primary in self._found.hits(most_q):
             chrom = self._chroms[hits["rank"][0]]
             owners = self._territories.owner(chrom, (hits["start"] + hits["end"]) // 2).tolist()
-            q_values = self._found.q_of_level[hits["level"]]
+            q_values = hits["q"]
             p_values = self._found.p_of_level[hits["level"]]
             for number, (hit, owner, score) in enumerate(zip(hits, owners, score_of_q(q_values), strict=True)):
                 motif, is_primary = motifs[hit["motif"]], primary[number] == number

@@ -157,7 +157,8 @@ class Null:
                 tracks = tracks_of(store.all_results(), reading.model, reading.target, reading.weight)
                 write_tracks(self.folder, reading.names, ("bigwig",), plan.chroms, tracks)
         try:
-            (self.folder / _ABOUT).write_text(json.dumps(self.key, indent=2) + "\n", encoding="utf-8")
+            about = {"key": self.key, "files": _digests(self.folder, reading.names)}
+            (self.folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise write_error(self.folder / _ABOUT, error) from error
 
@@ -220,10 +221,18 @@ def _fasta(index: int, piece: Interval, sequence: str) -> str:
 
 
 def _is_whole(folder: Path, key: Mapping[str, object], names: Sequence[TrackName]) -> bool:
-    """Whether a folder holds this very null."""
+    """Whether a folder holds this very null, with nothing lost or damaged."""
     try:
         held = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        return bool(held == {"key": key, "files": _digests(folder, names)})
     except (OSError, ValueError):
         return False
-    files = [NULL_FASTA, *(f"{name.stem}.bw" for name in names if name.kind == "relevance")]
-    return bool(held == key) and all((folder / file).exists() for file in files)
+
+
+def _digests(folder: Path, names: Sequence[TrackName]) -> dict[str, str]:
+    """The sha256 of what calls are made from, by file."""
+    digests = {}
+    for name in (NULL_FASTA, *(f"{name.stem}.bw" for name in names if name.kind == "relevance")):
+        with (folder / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests

@@ -32,6 +32,7 @@ from gexplain.genome.intervals import Interval
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model
+from gexplain.null import NULL_FASTA
 from gexplain.outputs import (
     FORMATS,
     TEXT_COLUMNS,
@@ -248,13 +249,16 @@ def open_genome(run: Run, path: str | os.PathLike[str] | None = None) -> Genome:
     """The FASTA of a run, from where it was or from `path`. InputError for another one."""
     fasta = Path(path if path is not None else run.manifest["genome"]["file"])
     if path is None and not fasta.exists():
-        raise InputError(f"{run.path}: its genome, {fasta}, is not there", hint="--genome FASTA says where it is")
+        raise InputError(
+            f"{run.path}: its genome, {fasta}, is not there",
+            hint="say where it is now (GENOME; of an export --genome FASTA)",
+        )
     genome = Genome(fasta)
     if genome.sha256() != run.manifest["genome"]["sha256"]:
         genome.close()
         raise InputError(
             f"{fasta} is not the genome of {run.path}: its sha256 is another than in {MANIFEST}",
-            hint="--genome FASTA with the very file that was scored",
+            hint="give the very file that was scored",
         )
     return genome
 
@@ -290,12 +294,24 @@ def _finished_run(out: Path, scoring: Scoring) -> Run | None:
             hint="give another -o, or --force to replace that run",
         )
     run = Run(out, manifest)
-    gone = [file for file in (*(out / name for name in _OUTPUTS), *run.tracks.values()) if not file.exists()]
+    expected = [*(out / name for name in (*_OUTPUTS, *_calls_of(manifest))), *run.tracks.values()]
+    gone = [file for file in expected if not file.exists()]
     if gone:
         raise RunError(f"{out}: a finished run lacks {gone[0]}", hint="use --force to compute it again")
     if scoring.settings.strict and n_only_n:
         raise strict_error(scoring.inputs.source, n_only_n)
     return run
+
+
+def _calls_of(manifest: Mapping[str, Any]) -> list[str]:
+    """What a run with calls has beside its tracks."""
+    if "calls" not in manifest:
+        return []
+    tables = ["seqlets", "hits"] if "motifs" in manifest["calls"] else ["seqlets"]
+    names = [f"{NULL}/{NULL_FASTA}", *(f"{table}.bed" for table in tables), *(f"{table}.as" for table in tables)]
+    if manifest["settings"]["tabix"]:
+        names += [f"{table}.bed.gz" for table in tables]
+    return [*names, *(["motif_summary.tsv"] if "hits" in tables else [])]
 
 
 @contextmanager

@@ -188,6 +188,10 @@ class Scoring:
         manifest = self._manifest(store, statuses, statistics)
         if null is not None:
             manifest["calls"] = self._call(null, work)
+        elif self.n_null:
+            manifest["warnings"].append(
+                "no seqlets and no hits: no piece of the regions could be shuffled for a null"
+            )
         if "bigwig" not in self.settings.formats:
             for path in (work / "tracks").glob("*.bw"):
                 path.unlink()

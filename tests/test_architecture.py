@@ -66,7 +66,18 @@ def test_every_module_has_its_layer():
 
 
 @pytest.mark.parametrize(
-    "layer", ["genome", "windows.py", "aggregation.py", "plan.py", "inputs.py", "projection.py", "evaluation", "motifs", "calls.py"]
+    "layer",
+    [
+        "genome",
+        "windows.py",
+        "aggregation.py",
+        "plan.py",
+        "inputs.py",
+        "projection.py",
+        "evaluation",
+        "motifs",
+        "calls.py",
+    ],
 )
 def test_torch_stops_at_attribution(layer):
     path = ROOT / layer

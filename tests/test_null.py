@@ -226,10 +226,15 @@ def test_a_null_of_other_settings_is_replaced(fasta, cnn, tmp_path, changes):
 
 
 @pytest.mark.parametrize("lost", ["null.json", "null.fa", "promoter.bw"])
-def test_a_null_that_lacks_a_file_is_made_again(fasta, cnn, tmp_path, lost):
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_null_with_a_file_lost_or_damaged_is_made_again(fasta, cnn, tmp_path, lost, is_damaged):
     score(fasta, cnn, tmp_path)
     whole = null_files(tmp_path)
-    (tmp_path / "null" / lost).unlink()
+    file = tmp_path / "null" / lost
+    if is_damaged:
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        file.unlink()
     score(fasta, cnn, tmp_path, q=0.5, force=True)
     assert null_files(tmp_path) == whole
 
@@ -291,4 +296,4 @@ def test_a_null_is_described_in_the_manifest(fasta, cnn, tmp_path):
     run = score(fasta, cnn, tmp_path)
     with Genome(tmp_path / "null" / "null.fa") as shuffled:
         assert run.manifest["calls"]["null"] == {"regions": 6, "bases": sum(shuffled.chroms.values()), "seed": 7}
-    assert json.loads((tmp_path / "null" / "null.json").read_text())["window"] == WINDOW
+    assert json.loads((tmp_path / "null" / "null.json").read_text())["key"]["window"] == WINDOW

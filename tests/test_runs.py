@@ -320,11 +320,14 @@ def test_another_config_beside_the_same_weights_is_another_model(data, test_data
         gexplain.score(region, data["genome"], checkpoint, output=tmp_path / "out")
 
 
-def test_a_finished_run_that_lacks_a_file_is_told(data, box_model, tmp_path):
+@pytest.mark.parametrize(
+    "lost", ["tracks/coverage.bw", "seqlets.bed", "hits.as", "motif_summary.tsv", "null/null.fa"]
+)
+def test_a_finished_run_that_lacks_a_file_is_told(data, box_model, tmp_path, lost):
     region = [Interval("chr1", 40_000, 40_100)]
-    done = gexplain.score(region, data["genome"], box_model, output=tmp_path)
-    done.tracks["coverage"].unlink()
-    with pytest.raises(RunError, match=r"lacks .*coverage\.bw"):
+    gexplain.score(region, data["genome"], box_model, output=tmp_path)
+    (tmp_path / lost).unlink()
+    with pytest.raises(RunError, match=f"lacks .*{lost}"):
         gexplain.score(region, data["genome"], box_model, output=tmp_path)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from curves import Curve, Measured
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 DPI = 150
 # Of Okabe and Ito, told apart by most eyes.
-_STYLES: dict[str, dict[str, object]] = {
+_STYLES: dict[str, dict[str, Any]] = {
     FIMO: {"color": "#555555", "linestyle": "-"},
     RELEVANCE: {"color": "#E69F00", "linestyle": "-"},
     JOINED: {"color": "#0072B2", "linestyle": "-"},
     UNGATED: {"color": "#56B4E9", "linestyle": "--"},
 }
-_FONTS = {"font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12, "legend.fontsize": 12}
+_FONTS: dict[Any, Any] = {"font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12, "legend.fontsize": 12}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +57,10 @@ def plot_curves(path: Path, panels: Sequence[PrecisionRecall], *, called: str, c
 def _draw_curves(axes: Sequence[Axes], panels: Sequence[PrecisionRecall], called: str) -> None:
     for axis, panel in zip(axes, panels, strict=False):
         for name, curve in panel.curves.items():
-            axis.plot(curve.recall, curve.precision, label=name, linewidth=1.8, **_STYLES[name])
+            # Steps as average precision has them: each site counts with the precision at which it is found.
+            recall = np.append(np.zeros(min(1, len(curve.score))), curve.recall)
+            precision = np.append(curve.precision[:1], curve.precision)
+            axis.plot(recall, precision, drawstyle="steps-pre", label=name, linewidth=1.8, **_STYLES[name])
         if panel.called.called:
             axis.plot(
                 panel.called.recall,

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def unscrubbed_genome(n_kb: int) -> tuple[dict[str, str], list[Interval], list[I
     """
     if n_kb < 10 or n_kb % 10:
         raise ValueError(f"{n_kb} kb; expected 10, 20, 30 ...")
-    demo = _demo_maker()
+    demo: Any = _demo_maker()
     demo.SEED = UNSCRUBBED_SEED
     demo.CHROMS = {
         f"chr{number}": 1_000 * min(100, n_kb - start) for number, start in enumerate(range(0, n_kb, 100), 1)

@@ -222,11 +222,11 @@ def together(factors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Way of looking to the sums over factors, FIMO with a threshold for each factor, and what follows from them."""
     summed: dict[str, Any] = {}
     for way in (OWN, OWN_OF_ALL, ALL):
-        sums = {}
-        for who in ("hits", "primary hits", "FIMO at equal recall", "FIMO at the usual p"):
-            fields = Measured.__slots__
-            sums[who] = Measured(*(sum(one[way][who][name] for one in factors.values()) for name in fields))
-        summed[way] = Comparison(*sums.values(), match_p=0.0).figures()
+        hits, primary, fimo, usual_fimo = (
+            Measured(*(sum(one[way][who][name] for one in factors.values()) for name in Measured.__slots__))
+            for who in ("hits", "primary hits", "FIMO at equal recall", "FIMO at the usual p")
+        )
+        summed[way] = Comparison(hits, primary, fimo, usual_fimo, match_p=0.0).figures()
         del summed[way]["FIMO at equal recall"]["p"]
     return summed
 
@@ -273,8 +273,8 @@ def report(name: str, figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
             )
         texts.append(
             markdown_table(
-                f"{name} genome, {way}: hits at q ≤ {DEFAULT_Q:g}, plain FIMO of the same motifs with the threshold that "
-                f"finds as many sites, and FIMO at p < {DEFAULT_MATCH_P:g}. In brackets the false ones on decoys.",
+                f"{name} genome, {way}: hits at q ≤ {DEFAULT_Q:g}, plain FIMO of the same motifs with the threshold "
+                f"that finds as many sites, and FIMO at p < {DEFAULT_MATCH_P:g}. In brackets false ones on decoys.",
                 [
                     *("factor", "sites found", "precision", "of primary hits", "false"),
                     *("FIMO: sites found", "precision", "p", "false", "fewer false", "ratio"),

@@ -51,8 +51,8 @@ class Truth:
 
     factor: str
     name: str
-    middle_S: FloatArray
-    promoter_S: IntArray
+    middles: FloatArray
+    promoters: IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class Result:
 
     def figures(self) -> dict[str, Any]:
         return {
-            "sites": len(self.truth.middle_S),
+            "sites": len(self.truth.middles),
             "matches": self.n_matches,
             "average precision": {
                 name: {"value": curve.average_precision(), "95 %": interval(self.draws[name])}
@@ -111,7 +111,7 @@ def main() -> None:
         for result in measure_run(run, promoters, data, options):
             truth = result.truth
             figures[label].setdefault(truth.factor, {})[truth.name] = result.figures()
-            title = f"{label}: {truth.factor}, {len(truth.middle_S)} {truth.name}"
+            title = f"{label}: {truth.factor}, {len(truth.middles)} {truth.name}"
             panels.append(PrecisionRecall(title, result.curves, result.called))
         texts += report(label, figures[label])
     write_json(out / "yeast_sites.json", figures)
@@ -168,10 +168,10 @@ def measure(
     promoter_M: IntArray,
     draws: int,
 ) -> Result:
-    n_sites = len(truth.middle_S)
-    site_M = sites_near(middle_M, truth.middle_S, WITHIN)
+    n_sites = len(truth.middles)
+    site_M = sites_near(middle_M, truth.middles, WITHIN)
     curves = {name: rank_matches(score, site_M, n_sites) for name, score in scores.items()}
-    hits = measure_calls(sites_near(called, truth.middle_S, WITHIN), n_sites)
+    hits = measure_calls(sites_near(called, truth.middles, WITHIN), n_sites)
     point = curves[FIMO].point_that_finds(hits.found)
     least = np.inf if point is None else curves[FIMO].score[point]
     return Result(
@@ -181,7 +181,7 @@ def measure(
         called=hits,
         fimo=measure_calls(site_M[scores[FIMO] >= least], n_sites),
         fimo_p=float(10**-least),
-        draws=bootstrap_average_precision(scores, site_M, promoter_M, truth.promoter_S, draws=draws),
+        draws=bootstrap_average_precision(scores, site_M, promoter_M, truth.promoters, draws=draws),
     )
 
 

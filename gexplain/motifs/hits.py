@@ -2,13 +2,18 @@
 
     pages -> FIMO matches, p_match -> relevance inside, p_relevance -> joined statistic -> p, q -> primary hits
 
-A match alone says that the letters fit; relevance alone, that the model looked there. A hit needs both. The relevance
-inside a match is ranked among all places as wide in the null tracks, which gives p_relevance; a match is used by the
-model where that is at most USED_P. The two p-values of a used match are joined by their product, as Fisher does. What
-the product is worth is asked of the null, which is scanned for the same motifs: every place, motif and strand is a
-test, p is the share of the null's tests whose product is as small, and q is what Benjamini and Hochberg make of p. So
-a site that shuffled sequence has by chance, and that the model likes as much, counts against the hits: q is how many
-such there are in as many bases, over the hits.
+A match alone says that the letters fit; relevance alone, that the model looked there. A hit needs both, and its q is
+the larger of two.
+
+The relevance inside a match is ranked among all places as wide in the null tracks, which gives p_relevance; a match
+is used by the model where that is at most USED_P. Benjamini and Hochberg's q of it, over all matches, is the first:
+would a match that the model ignores have as much?
+
+The two p-values of a used match are joined by their product, as Fisher does. What the product is worth is asked of
+the null, which is scanned for the same motifs: every place, motif and strand is a test, p is the share of the null's
+tests whose product is as small, and q is again Benjamini and Hochberg's. So a site that shuffled sequence has by
+chance, and that the model likes as much, counts against the hits: q is how many such there are in as many bases, over
+the hits.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gexplain.arrays import FloatArray, IntArray
-from gexplain.motifs.calibration import EmpiricalNull, SpanNull, benjamini_hochberg, step_up, sum_spans
+from gexplain.motifs.calibration import EmpiricalNull, SpanNull, StreamingBH, benjamini_hochberg, step_up, sum_spans
 from gexplain.motifs.database import Motif
 from gexplain.motifs.pages import Page, batches
 from gexplain.motifs.scan import Scanner
@@ -50,13 +55,15 @@ HIT = np.dtype(
         ("relevance", "f8"),
         ("relevance_p", "f8"),
         ("level", "i8"),
+        ("q", "f8"),
     ]
 )
-"""A used match. score: log-odds in bits. relevance: the sum inside. level: how many of the null are as good."""
+"""A used match. score: log-odds in bits. relevance: the sum inside. level: how many of the null are as good. q: see
+above, known when all are found."""
 
 # A match of a batch of pages: sequence is its page.
 _MATCH = np.dtype(
-    [*((name, HIT[name]) for name in HIT.names or () if name not in ("rank", "level")), ("sequence", "i8")]
+    [*((name, HIT[name]) for name in HIT.names or () if name not in ("rank", "level", "q")), ("sequence", "i8")]
 )
 
 Hits = npt.NDArray[np.void]
@@ -97,10 +104,13 @@ class HitFinder:
         """The used matches of all pages. ranks: of the chromosomes, in the FASTA."""
         counter = _Counter(len(self.motifs))
         levels = np.zeros(self.null.n + 1, dtype=np.int64)
+        by_relevance = StreamingBH()
         with ExitStack() as stack:
             spool = stack.enter_context(tempfile.TemporaryFile())
             for batch in batches(pages):
-                used = counter.add(batch, self._matches(batch))
+                matches = self._matches(batch)
+                used = counter.add(batch, matches)
+                by_relevance.add(np.concatenate([_coarse(used["relevance_p"]), np.ones(len(matches) - len(used))]))
                 hits = np.zeros(len(used), dtype=HIT)
                 for field in ("start", "end", "motif", "strand", "score", "match_p", "relevance", "relevance_p"):
                     hits[field] = used[field]
@@ -111,7 +121,7 @@ class HitFinder:
             stack.pop_all()  # Found closes it
         p_of_level = (1 + np.arange(len(levels))) / (1 + self.n_null)
         q_of_level = step_up(p_of_level, levels, counter.n_bases * len(self.motifs) * 2)
-        return Found(self.motifs, spool, q_of_level, p_of_level, counter.counts())
+        return Found(self.motifs, spool, p_of_level, q_of_level, by_relevance, counter.counts())
 
     def _matches(self, batch: Sequence[Page]) -> Hits:
         """The matches of a batch with their relevance and its p, in genome coordinates; `sequence` is the page."""
@@ -143,13 +153,15 @@ class Found:
         self,
         motifs: Sequence[Motif],
         spool: IO[bytes],
-        q_of_level: FloatArray,
         p_of_level: FloatArray,
+        q_of_level: FloatArray,
+        by_relevance: StreamingBH,
         counts: MotifCounts,
     ) -> None:
         self.motifs = motifs
         self.counts = counts
-        self.q_of_level, self.p_of_level = q_of_level, p_of_level
+        self.p_of_level = p_of_level
+        self._q_of_level, self._by_relevance = q_of_level, by_relevance
         self._spool = spool
 
     def __enter__(self) -> Found:
@@ -169,19 +181,21 @@ class Found:
     def _read(self, q: float) -> Iterator[Hits]:
         self._spool.seek(0)
         while data := self._spool.read(HIT.itemsize << 14):
-            hits = np.frombuffer(data, dtype=HIT)
-            yield hits[self.q_of_level[hits["level"]] <= q]
+            hits = np.frombuffer(data, dtype=HIT).copy()
+            q_of_relevance = self._by_relevance.q_values(_coarse(hits["relevance_p"]))
+            hits["q"] = np.maximum(self._q_of_level[hits["level"]], q_of_relevance)
+            yield hits[hits["q"] <= q]
 
 
 def resolve(hits: Hits, motifs: Sequence[Motif]) -> IntArray:
     """(H,): for each of the hits, in genome order, the number of its primary hit; that of a primary hit is its own.
 
-    The best hit (by level, then p of the match, then place) is primary, and hits on the same bases whose motifs agree
-    with its motif there are its secondary ones; so on with the best of the rest. Other hits on those bases stay.
+    The best hit (by q, level, p of the match and place) is primary, and hits on the same bases whose motifs agree
+    with its motif there are secondary to it; so on with the best of the rest. Other hits on those bases stay.
     """
     primary = np.arange(len(hits))
     left = np.ones(len(hits), dtype=bool)
-    best_first = np.lexsort((hits["motif"], hits["strand"], hits["start"], hits["match_p"], hits["level"]))
+    best_first = np.lexsort((hits["motif"], hits["strand"], hits["start"], hits["match_p"], hits["level"], hits["q"]))
     widths = hits["end"] - hits["start"]
     widest = int(widths.max(initial=0))
     for one in best_first.tolist():
@@ -274,6 +288,12 @@ def _statistic(used: Hits) -> FloatArray:
     """What a used match is ranked by: the larger, the better."""
     statistic: FloatArray = -np.log10(used["match_p"]) - np.log10(used["relevance_p"])
     return statistic
+
+
+def _coarse(p: FloatArray) -> FloatArray:
+    """p-values rounded up by less than 0.5 %, so that there are not as many as there are matches."""
+    coarse: FloatArray = 10.0 ** (np.ceil(500 * np.log10(p)) / 500)
+    return np.minimum(coarse, 1.0)
 
 
 def _union(low: IntArray, high: IntArray, motif: IntArray) -> tuple[IntArray, IntArray, IntArray]:

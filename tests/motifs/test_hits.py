@@ -51,10 +51,7 @@ def found_rows(finder: HitFinder, track_pages: list[Page], ranks: dict[str, int]
     with finder.find(track_pages, ranks) as found:
         hits = np.concatenate([np.zeros(0, HIT), *(group for group, _ in found.hits(q))])
         fields = ("rank", "start", "end", "motif", "strand", "relevance", "relevance_p")
-        return [
-            (*(hit[field].item() for field in fields), found.p_of_level[hit["level"]], found.q_of_level[hit["level"]])
-            for hit in hits
-        ]
+        return [(*(hit[field].item() for field in fields), found.p_of_level[hit["level"]], hit["q"]) for hit in hits]
 
 
 # ---- The oracle: from the matches of a scan, base by base ----
@@ -113,6 +110,16 @@ def slow_counts(motifs, track, all_matches, used) -> Slow:
     )
 
 
+def slow_q_values(p_values: list[float]) -> dict[float, float]:
+    ordered = sorted(p_values)
+    q_of_p: dict[float, float] = {}
+    lowest = 1.0
+    for nth in range(len(ordered), 0, -1):
+        lowest = min(lowest, ordered[nth - 1] * len(ordered) / nth)
+        q_of_p[ordered[nth - 1]] = lowest
+    return q_of_p
+
+
 def slow_hits(motifs, track, null) -> tuple[Slow, Slow]:
     """The hits and counts of a track, and the counts of its null."""
     sums = {motif.width: sorted(slow_span_sums(null, motif.width)) for motif in motifs}
@@ -136,16 +143,14 @@ def slow_hits(motifs, track, null) -> tuple[Slow, Slow]:
     as_good = [joined(*one) for one in null_used]
     p_values = [(1 + sum(x >= joined(*one) for x in as_good)) / (1 + n_tests(null)) for one in used]
     # Benjamini and Hochberg, over a p-value for every place, motif and strand; 1 where there is no used match.
-    everything = sorted([*p_values, *[1.0] * (n_tests(track) - len(used))])
-    q_of_p: dict[float, float] = {}
-    lowest = 1.0
-    for nth in range(len(everything), 0, -1):
-        lowest = min(lowest, everything[nth - 1] * len(everything) / nth)
-        q_of_p[everything[nth - 1]] = lowest
+    q_of_p = slow_q_values([*p_values, *[1.0] * (n_tests(track) - len(used))])
+    # And over the p-values of the relevance of all matches, those of used ones rounded up a little.
+    shares = [10 ** (math.ceil(500 * math.log10(share)) / 500) for _, share in used]
+    q_of_share = slow_q_values([*shares, *[1.0] * (len(real) - len(used))])
     slow = slow_counts(motifs, track, real, used)
     slow.rows = [
-        (list(track).index(match[0]), *match[1:5], match[6], share, p, q_of_p[p])
-        for (match, share), p in zip(used, p_values, strict=True)
+        (list(track).index(match[0]), *match[1:5], match[6], share, p, max(q_of_p[p], q_of_share[coarse]))
+        for (match, share), p, coarse in zip(used, p_values, shares, strict=True)
     ]
     return slow, slow_counts(motifs, null, other, null_used)
 
@@ -261,7 +266,7 @@ def slow_resolve(hits, motifs) -> list[int]:
     primary = list(range(len(hits)))
     left = sorted(
         range(len(hits)),
-        key=lambda i: tuple(hits[i][field].item() for field in ("level", "match_p", "start", "strand", "motif")),
+        key=lambda i: tuple(hits[i][field].item() for field in ("q", "level", "match_p", "start", "strand", "motif")),
     )
     while left:
         best, *left = left
@@ -283,6 +288,7 @@ def random_hits(seed: int) -> tuple[np.ndarray, list[Motif]]:
     hits["end"] = hits["start"] + [motifs[i].width for i in hits["motif"]]
     hits["strand"] = rng.choice([-1, 1], 25)
     hits["level"] = rng.integers(0, 5, 25)
+    hits["q"] = rng.choice([0.01, 0.02], 25)
     hits["match_p"] = rng.choice([1e-5, 1e-4], 25)
     distinct = np.unique(hits[["start", "motif", "strand"]], return_index=True)[1]
     return hits[np.sort(distinct)], motifs
@@ -297,7 +303,7 @@ def test_primary_hits_are_those_of_the_greedy_loop(seed):
     assert (primary[primary] == primary).all()
     for number, of in enumerate(primary.tolist()):
         assert are_on_same_bases(hits[number], hits[of])
-        assert hits["level"][of] <= hits["level"][number]
+        assert hits["q"][of] <= hits["q"][number]
     kept = hits[primary == np.arange(len(hits))]
     for one, other in itertools.combinations(kept, 2):
         assert not (are_on_same_bases(one, other) and agrees(one, other, motifs))
@@ -311,15 +317,15 @@ def test_a_stricter_q_changes_no_primary_hit(track, null):
 
         def primaries(q: float) -> list[tuple]:
             return [
-                (*group[["rank", "start", "motif", "strand"]][i], group["level"][i], *group[["start", "motif"]][of])
+                (*group[["rank", "start", "motif", "strand"]][i], group["q"][i], *group[["start", "motif"]][of])
                 for group, primary in found.hits(q)
                 for i, of in enumerate(primary.tolist())
             ]
 
-        levels = sorted({row[4] for row in primaries(1)})
-        q = float(found.q_of_level[levels[len(levels) // 2]])
+        q_values = sorted({row[4] for row in primaries(1)})
+        q = q_values[len(q_values) // 2]
         assert 0 < len(primaries(q)) < len(primaries(1))
-        assert primaries(q) == [row for row in primaries(1) if found.q_of_level[row[4]] <= q]
+        assert primaries(q) == [row for row in primaries(1) if row[4] <= q]
 
 
 def test_no_group_shares_a_base_with_the_next(track, null):
