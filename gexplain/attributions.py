@@ -106,7 +106,8 @@ def _of_run(out: Path, genome: str | os.PathLike[str] | None, tracks: Sequence[s
             f" {out}/tracks/{held[0]}.bw GENOME --null BIGWIG FASTA",
         )
     with open_genome(run, genome) as opened:
-        chosen = {name: files[name] for name in (tracks or held)}
+        scored = [name for name in held if run.manifest["tracks"][name]["bases"]]
+        chosen = {name: files[name] for name in (tracks or scored)}
         yield from_run(chosen, opened, out / NULL, read_scored_regions(out / "regions.tsv"))
 
 

@@ -72,7 +72,7 @@ HITS = BedSchema(
         Column(
             "q",
             "double",
-            "the larger of two Benjamini-Hochberg q-values: of p over all tests, of relevanceP over all matches",
+            "likely share of false ones among all hits as good: by chance in sequence or in relevance",
         ),
         Column("isPrimary", "uint", "1, or 0 where a better hit of a similar motif lies on the same bases"),
         Column("primary", "string", "id of the motif of that better hit, or its own"),
@@ -372,7 +372,6 @@ class _HitCalls:
             chrom = self._chroms[hits["rank"][0]]
             owners = self._territories.owner(chrom, (hits["start"] + hits["end"]) // 2).tolist()
             q_values = hits["q"]
-            p_values = self._found.p_of_level[hits["level"]]
             for number, (hit, owner, score) in enumerate(zip(hits, owners, score_of_q(q_values), strict=True)):
                 motif, is_primary = motifs[hit["motif"]], primary[number] == number
                 self.n_hits[hit["motif"]] += 1
@@ -385,7 +384,7 @@ class _HitCalls:
                     *("+" if hit["strand"] > 0 else "-", self.name, motif.id, float(hit["relevance"])),
                     float(hit["relevance"] / total) if total > 0 else 0.0,
                     *(float(hit["score"]), float(hit["match_p"]), float(hit["relevance_p"])),
-                    *(float(p_values[number]), float(q_values[number]), int(is_primary)),
+                    *(float(hit["p"]), float(hit["q"]), int(is_primary)),
                     motifs[hits["motif"][primary[number]]].id,
                     self._territories.name(owner),
                 )

@@ -32,7 +32,7 @@ from gexplain.genome.intervals import Interval
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model
-from gexplain.null import NULL_FASTA
+from gexplain.null import NULL_FASTA, Null
 from gexplain.outputs import (
     FORMATS,
     TEXT_COLUMNS,
@@ -166,6 +166,7 @@ def score_inputs(
             return finished
         started, manifest = time.monotonic(), None
         null = scoring.prepare_null(out / NULL, work)
+        _forget_calls(work, null)
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
             scoring.fill(store, null, progress)
             computed = time.monotonic()
@@ -350,6 +351,14 @@ def _empty(work: Path) -> None:
             shutil.rmtree(path)
         elif path.name != LOCK:
             path.unlink()
+
+
+def _forget_calls(work: Path, null: Null | None) -> None:
+    """Remove what an interrupted run with other motifs or another null left: it would be published as this one's."""
+    for name in _CALLS:
+        (work / name).unlink(missing_ok=True)
+    if null is None or null.is_whole:
+        shutil.rmtree(work / NULL, ignore_errors=True)
 
 
 def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:

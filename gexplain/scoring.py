@@ -187,7 +187,7 @@ class Scoring:
         write_statistics(work / "stats.tsv", statistics)
         manifest = self._manifest(store, statuses, statistics)
         if null is not None:
-            manifest["calls"] = self._call(null, work)
+            manifest["calls"] = self._call(null, work, statistics)
         elif self.n_null:
             manifest["warnings"].append(
                 "no seqlets and no hits: no piece of the regions could be shuffled for a null"
@@ -197,10 +197,12 @@ class Scoring:
                 path.unlink()
         return manifest
 
-    def _call(self, null: Null, work: Path) -> dict[str, Any]:
+    def _call(self, null: Null, work: Path, statistics: Mapping[str, TrackStatistics]) -> dict[str, Any]:
         """Write seqlets and hits, from what lies in the work directory; returns what the manifest says of them."""
         settings = self.settings
-        tracks = {name.stem: work / "tracks" / f"{name.stem}.bw" for name in self.names if name.kind == "relevance"}
+        # Where all regions of a strand are N alone, neither its track nor its null has a value.
+        stems = [one.stem for one in self.names if one.kind == "relevance" and statistics[one.stem].n_bases]
+        tracks = {stem: work / "tracks" / f"{stem}.bw" for stem in stems}
         attributions = from_run(tracks, self.inputs.genome, null.folder, read_scored_regions(work / "regions.tsv"))
         called: dict[str, Any] = {"null": null.describe(settings.seed)}
         called["seqlets"] = call_seqlets(attributions, work / "seqlets.bed", q=settings.q)

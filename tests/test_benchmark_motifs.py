@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gexplain.attributions import open_attributions
+from gexplain.genome.bigwig import BigWigWriter
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval
+from gexplain.motifs.database import load_motifs
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks" / "motifs"))
 
@@ -24,6 +27,8 @@ import planted
 import speed
 import tables
 import yeast_sites
+
+TEST_DATA = Path(__file__).resolve().parents[1] / "test_data"
 
 
 def ints(*values: int) -> np.ndarray:
@@ -77,15 +82,24 @@ def test_average_precision_counts_each_site_with_the_precision_that_it_is_found_
     assert curves.rank_matches(SCORES, SITES, 3).average_precision() == pytest.approx((1 + 3 / 4 + 0) / 3)
 
 
-def test_average_precision_is_that_of_scikit_learn_where_every_site_has_one_match():
-    from sklearn.metrics import average_precision_score
+def slow_average_precision(scores: list[float], sites: list[int], n_sites: int) -> float:
+    """From the definition: every site counts with the precision of the strictest threshold that finds it."""
+    total = 0.0
+    for site in range(n_sites):
+        on_site = [score for score, on in zip(scores, sites, strict=True) if on == site]
+        if on_site:
+            called = [on >= 0 for score, on in zip(scores, sites, strict=True) if score >= max(on_site)]
+            total += sum(called) / len(called)
+    return total / n_sites
 
+
+def test_average_precision_equals_the_slow_oracle_with_ties_and_several_matches_a_site():
     rng = np.random.default_rng(0)
-    scores = rng.integers(0, 12, 60).astype(float)  # many ties
-    is_true = rng.random(60) < 0.3
-    sites = np.where(is_true, np.cumsum(is_true) - 1, -1)
-    curve = curves.rank_matches(scores, sites, int(is_true.sum()))
-    assert curve.average_precision() == pytest.approx(average_precision_score(is_true, scores))
+    for _ in range(20):
+        scores = rng.integers(0, 12, 60).astype(float)
+        sites = rng.integers(-15, 10, 60).clip(-1)
+        expected = slow_average_precision(scores.tolist(), sites.tolist(), 10)
+        assert curves.rank_matches(scores, sites, 10).average_precision() == pytest.approx(expected)
 
 
 def test_weights_are_as_many_copies():
@@ -220,13 +234,36 @@ def test_the_unscrubbed_genome_keeps_chance_matches_and_holds_its_sites():
 # ---- Calibration ----
 
 
-def test_hits_of_each_chromosome_alone_are_those_of_its_own_tests():
-    import pandas as pd
+def test_hits_of_each_chromosome_alone_are_those_of_a_genome_of_it_alone(tmp_path):
+    """A strong site on a small chromosome is called there, and not among the places of a large one."""
+    rng = np.random.default_rng(0)
+    motifs = load_motifs(str(TEST_DATA / "motifs.meme"), ["USF1"])
+    site = "".join("ACGT"[row.argmax()] for row in motifs.motifs[0].probabilities)
 
-    hits = pd.DataFrame({"chrom": ["a", "a", "a", "b", "b"], "p": [1e-4, 2e-3, 1e-2, 1e-3, 4e-2]})
-    # a: 1e-4 · 100 / 1 = 0.01, 2e-3 · 100 / 2 = 0.1, 1e-2 · 100 / 3 > 0.05; b: 1e-3 · 40 / 1 = 0.04.
-    assert calibration.hits_apart(hits, {"a": 100, "b": 40}) == 2
-    assert calibration.hits_apart(hits, {"a": 50, "b": 60}) == 2  # a: 2e-3 · 50 / 2 = 0.05; b: 0.06
+    def write(name: str, chroms: dict[str, str]) -> tuple[Path, Path]:
+        fasta = genomes.write_fasta(tmp_path / f"{name}.fa", chroms)
+        with BigWigWriter(tmp_path / f"{name}.bw", {chrom: len(text) for chrom, text in chroms.items()}) as track:
+            for chrom, text in chroms.items():
+                values = rng.random(len(text)).astype(np.float32)
+                for at in range(len(text)):
+                    if text.startswith(site, at) and name != "null":
+                        values[at : at + len(site)] += 5
+                track.write(chrom, 0, values)
+        return tmp_path / f"{name}.bw", fasta
+
+    null = write("null", {"null": genomes.random_sequence(60_000, rng)})
+    small = {"small": genomes.random_sequence(500, rng) + site + genomes.random_sequence(500, rng)}
+    large = {"large": genomes.random_sequence(200_000, rng)}
+
+    def n_called(name: str, chroms: dict[str, str]) -> tuple[int, int]:
+        track, fasta = write(name, chroms)
+        with open_attributions(track, fasta, null=null) as attributions:
+            called = calibration.call_all(attributions, motifs, tmp_path / name, apart=True).calls[name]
+        return called.hits, called.hits_apart
+
+    together, apart = n_called("both", small | large)
+    assert apart == n_called("alone", small)[0] > 0
+    assert together == 0
 
 
 def test_seqlets_of_each_chromosome_and_direction_are_tested_alone():

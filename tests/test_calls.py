@@ -23,7 +23,7 @@ from gexplain.genome.bigwig import BigWig
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval
 from gexplain.genome.sequence import reverse_complement
-from gexplain.motifs import pages
+from gexplain.motifs import hits, pages
 from gexplain.motifs.database import MotifSet, load_motifs
 from gexplain.motifs.territories import Territories
 
@@ -40,6 +40,14 @@ REGIONS = [
     Interval("chr1", 100, 800, strand="+"),
     Interval("chr2", 50, 850, "inner", "-"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _many_hits():
+    """More matches count as used than in earnest, so that small runs have hits to look at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hits, "USED_P", 0.1)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +269,27 @@ def test_what_is_not_asked_for_is_not_there_nor_left_from_before(run, fasta, cnn
     assert not any(name.endswith((".gz", ".tbi")) for name in names_in(tmp_path))
     assert ("calls" in again.manifest) == bool(left)
     assert ("motifs" in again.manifest.get("calls", {})) == ("hits" in left)
+
+
+def test_calls_of_an_interrupted_run_are_not_taken_for_those_of_another(fasta, cnn, settings, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("gexplain.runs._publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            score(fasta, cnn, tmp_path, settings, tabix=True)
+    assert (tmp_path / ".unfinished" / "hits.bed.gz").exists()
+    score(fasta, cnn, tmp_path, settings, motifs="none")
+    assert names_in(tmp_path) & (CALLS | {"seqlets.bed.gz", "hits.bed.gz"}) == {"seqlets.bed", "seqlets.as", "null"}
+
+
+def test_a_strand_whose_regions_are_n_alone_has_no_calls(cnn, settings, tmp_path):
+    letters = random_letters(np.random.default_rng(8), 600)
+    fasta = write_fasta(tmp_path / "g.fa", {"chr1": letters, "unknown": "N" * 400})
+    regions = [Interval("chr1", 100, 500, strand="+"), Interval("unknown", 50, 350, strand="-")]
+    changed = dataclasses.replace(settings, strand="region", target="promoter")
+    run = gexplain.score(regions, fasta, cnn, output=tmp_path / "out", settings=changed)
+    assert list(run.manifest["calls"]["seqlets"]) == ["promoter.plus"]
+    with open_attributions(tmp_path / "out") as attributions:
+        assert list(attributions.tracks) == ["promoter.plus"]
 
 
 def test_indexed_tables_hold_the_rows(fasta, cnn, settings, tmp_path):

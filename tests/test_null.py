@@ -285,6 +285,24 @@ def test_an_interrupted_run_may_go_on_with_another_null(fasta, cnn, tmp_path, mo
     assert null_files(tmp_path / "out") == null_files(tmp_path / "fresh")
 
 
+def test_a_null_that_was_given_up_is_not_left_behind(fasta, cnn, tmp_path, monkeypatch):
+    def interrupt(out, **changes):
+        with monkeypatch.context() as patch:
+            patch.setattr(null.Null, "fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                score(fasta, cnn, out, **changes)
+
+    interrupt(tmp_path / "without")
+    score(fasta, cnn, tmp_path / "without", null_regions=0)
+    assert not (tmp_path / "without" / "null").exists()
+
+    score(fasta, cnn, tmp_path / "kept")
+    files = null_files(tmp_path / "kept")
+    interrupt(tmp_path / "kept", seed=9, force=True)
+    score(fasta, cnn, tmp_path / "kept")  # the null that lies there is this run's
+    assert null_files(tmp_path / "kept") == files
+
+
 def test_a_null_that_cannot_be_written_is_a_run_error(fasta, cnn, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(null, "NULL_FASTA", "absent/null.fa")

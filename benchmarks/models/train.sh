@@ -5,13 +5,12 @@
 set -euo pipefail
 model=$1 data=$2 work=$3
 
-# Both kinds of model are trained on the same files.
+# human_strongest/ is prepared with --strongest 15000, both with --disjoint.
 human=(
-    --csv "$work/human/train.csv" --dev-csv "$work/human/dev.csv" --test-csv "$work/human/test.csv"
-    "$work/human/background.fa" --exclude-chroms 'flanks*'
-    --negatives dinuc-shuffle --negatives random-genome --negatives-per-positive 0.6 --balance 1
+    --exclude-chroms 'flanks*' --negatives dinuc-shuffle --negatives random-genome
     --crop 12 --paste 0.15 --paste-width 50 --batch-size 256 --warmup-steps 300 --evaluate-every 500
 )
+files() { echo --csv "$1/train.csv" --dev-csv "$1/dev.csv" --test-csv "$1/test.csv" "$1/background.fa"; }
 yeast=(
     --class "Reb1=$work/yeast/reb1.bed" --class "Rap1=$work/yeast/rap1.bed" --class "Abf1=$work/yeast/abf1.bed"
     "$data/yeast/sacCer3.fa.gz" --test-chroms chrIV,chrXVI --exclude-chroms chrVII,chrXIII
@@ -20,8 +19,16 @@ yeast=(
     --window 128 --jitter 32 --crop 8 --batch-size 128 --warmup-steps 200 --evaluate-every 250
 )
 case $model in
-    human-tf) own=("${human[@]}" --epochs 13.59 --learning-rate 1e-3 --dropout 0 --bpe-dropout 0.15) ;;
-    human-tf-cnn) own=("${human[@]}" --arch cnn --epochs 6.795 --learning-rate 2e-3 --dropout 0.3) ;;
+    human-tf)
+        read -ra data_files <<<"$(files "$work/human_strongest")"
+        own=("${data_files[@]}" "${human[@]}" --negatives-per-positive 1.2 --balance 0.5 --epochs 27.53 --learning-rate 1e-3
+            --dropout 0.1 --weight-decay 0.03 --bpe-dropout 0.2 --paste-least 24 --metric loss)
+        ;;
+    human-tf-cnn)
+        read -ra data_files <<<"$(files "$work/human")"
+        own=("${data_files[@]}" "${human[@]}" --negatives-per-positive 0.6 --balance 1 --arch cnn --epochs 6.795
+            --learning-rate 2e-3 --dropout 0.3)
+        ;;
     yeast-tf)
         own=("${yeast[@]}" --layers 4 --width 128 --heads 8 --mlp-width 256 --epochs 253.35
             --learning-rate 1e-3 --dropout 0.1 --bpe-dropout 0.15 --paste 0.9 --paste-width 26 --paste-least 14)

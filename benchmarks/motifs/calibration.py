@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,13 @@ from tables import markdown_table, write_json
 import gexplain
 from gexplain.arrays import FloatArray
 from gexplain.attributions import default_motifs, open_attributions
-from gexplain.calls import DEFAULT_Q, Attributions, call_hits, call_seqlets
+from gexplain.calls import DEFAULT_MATCH_P, DEFAULT_Q, Attributions, call_hits, call_seqlets
 from gexplain.demo import demo_data
 from gexplain.genome.fasta import Genome
-from gexplain.motifs.calibration import benjamini_hochberg, step_up
+from gexplain.motifs.calibration import benjamini_hochberg
 from gexplain.motifs.database import MotifSet, load_motifs
+from gexplain.motifs.hits import HitFinder
+from gexplain.motifs.pages import read_pages
 from gexplain.null import MOST_WINDOWS, PIECE_WINDOWS
 from gexplain.windows import DEFAULT_WINDOW
 
@@ -159,8 +162,6 @@ def call_all(attributions: Attributions, motifs: MotifSet, out: Path, *, apart: 
         read_calls(out / "seqlets.bed", ("chrom", "track", "direction", "p", "q")),
         read_calls(out / "hits.bed", ("chrom", "track", "p", "q", "isPrimary")),
     )
-    # Every base is scored.
-    n_hit_tests = {chrom: 2 * len(motifs) * length for chrom, length in attributions.genome.chroms.items()}
     calls = {}
     for name in attributions.tracks:
         own_seqlets, own_hits = seqlets[seqlets["track"] == name], hits[hits["track"] == name]
@@ -171,10 +172,10 @@ def call_all(attributions: Attributions, motifs: MotifSet, out: Path, *, apart: 
             hits=len(called_hits),
             primary_hits=int((called_hits["isPrimary"] == 1).sum()),
             seqlets_apart=seqlets_apart(own_seqlets) if apart else None,
-            hits_apart=hits_apart(own_hits, n_hit_tests) if apart else None,
+            hits_apart=hits_apart(attributions, name, motifs) if apart else None,
         )
-    n_bases = sum(attributions.genome.chroms.values())
-    return Called(n_bases, calls, seqlets, hits, sum(n_hit_tests.values()))
+    n_bases = sum(attributions.genome.chroms.values())  # every base is scored
+    return Called(n_bases, calls, seqlets, hits, 2 * len(motifs) * n_bases)
 
 
 def seqlets_apart(seqlets: pd.DataFrame) -> int:
@@ -183,12 +184,15 @@ def seqlets_apart(seqlets: pd.DataFrame) -> int:
     return sum(int((benjamini_hochberg(p.to_numpy()) <= DEFAULT_Q).sum()) for _, p in groups)
 
 
-def hits_apart(hits: pd.DataFrame, n_tests: Mapping[str, int]) -> int:
-    """Hits called where each chromosome is tested alone; n_tests: of each, used matches and all other places."""
+def hits_apart(attributions: Attributions, track: str, motifs: MotifSet) -> int:
+    """Hits called where each chromosome is tested alone, against the one null."""
+    attribution, chroms = attributions.tracks[track], attributions.genome.chroms
+    finder = HitFinder(motifs.motifs, attribution.hit_null(), match_p=DEFAULT_MATCH_P)
+    pages = read_pages(attribution.path, attributions.genome, reach=finder.reach)
     n_called = 0
-    for chrom, p in hits.groupby("chrom")["p"]:
-        distinct, counts = np.unique(p.to_numpy(), return_counts=True)
-        n_called += int(counts[step_up(distinct, counts, n_tests[str(chrom)]) <= DEFAULT_Q].sum())
+    for _, of_chrom in groupby(pages, key=lambda page: page.chrom):
+        with finder.find(of_chrom, {chrom: rank for rank, chrom in enumerate(chroms)}) as found:
+            n_called += sum(len(group) for group, _ in found.hits(DEFAULT_Q))
     return n_called
 
 

@@ -26,7 +26,7 @@ LOOSE_P = 1e-3
 # Between two chromosomes that are laid end to end.
 _APART = 1_000
 
-FIMO, RELEVANCE, JOINED, UNGATED = "FIMO p", "relevance", "joined, as called", "joined, all matches"
+FIMO, RELEVANCE, JOINED, UNGATED = "FIMO p", "relevance", "product, used", "product, all"
 
 
 class Axis:
@@ -66,7 +66,8 @@ class Matches:
     def scores(self) -> dict[str, FloatArray]:
         """Name of a ranking to the scores of the matches, the higher the better.
 
-        As called: what hits are ranked by, which puts all matches of little relevance last, as equals.
+        The product of the two p-values joins them. Used: as for hits, matches of little relevance come last, as
+        equals.
         """
         product_M = -np.log10(self.p) - np.log10(self.relevance_p)
         return {

@@ -2,18 +2,18 @@
 
     pages -> FIMO matches, p_match -> relevance inside, p_relevance -> joined statistic -> p, q -> primary hits
 
-A match alone says that the letters fit; relevance alone, that the model looked there. A hit needs both, and its q is
-the larger of two.
+A match alone says that the letters fit; relevance alone, that the model looked there. A hit needs both.
 
 The relevance inside a match is ranked among all places as wide in the null tracks, which gives p_relevance; a match
-is used by the model where that is at most USED_P. Benjamini and Hochberg's q of it, over all matches, is the first:
-would a match that the model ignores have as much?
+is used by the model where that is at most USED_P. Used matches are ranked by the product of their two p-values, as
+Fisher joins them. Two kinds of matches with as small a product would be false, and q is how many of them there are
+likely to be, over the hits that are called:
 
-The two p-values of a used match are joined by their product, as Fisher does. What the product is worth is asked of
-the null, which is scanned for the same motifs: every place, motif and strand is a test, p is the share of the null's
-tests whose product is as small, and q is again Benjamini and Hochberg's. So a site that shuffled sequence has by
-chance, and that the model likes as much, counts against the hits: q is how many such there are in as many bases, over
-the hits.
+* by chance in sequence, and liked by the model. The null is scanned for the same motifs: every place, motif and
+  strand is a test, and p is the share of the null's tests with as small a product. Without the second kind, q would
+  be what Benjamini and Hochberg make of p.
+* by chance in relevance: sites that the model ignores have high relevance in a share USED_P of the cases. How many
+  sites are ignored, those tell that are not used.
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ import numpy as np
 import numpy.typing as npt
 
 from gexplain.arrays import FloatArray, IntArray
-from gexplain.motifs.calibration import EmpiricalNull, SpanNull, StreamingBH, benjamini_hochberg, step_up, sum_spans
+from gexplain.motifs.calibration import EmpiricalNull, SpanNull, benjamini_hochberg, sum_spans
 from gexplain.motifs.database import Motif
 from gexplain.motifs.pages import Page, batches
 from gexplain.motifs.scan import Scanner
 
 # M motifs, H hits
 
-USED_P = 0.05
+USED_P = 0.01
 """A match is used by the model where at most this share of the places in the null has as much relevance."""
 SAME_BASES = 0.5
 """Two hits are of one site where they share this part of the narrower one, and their motifs agree there."""
 SAME_MOTIF = 0.5
 """Two motifs agree where their columns, laid over one another as the hits lie, correlate this much."""
+
+# Points to a power of ten, and more of them than a product of two floats can have.
+_STEPS, _MOST_POINTS = 1_000, 400_000
 
 HIT = np.dtype(
     [
@@ -54,16 +57,17 @@ HIT = np.dtype(
         ("match_p", "f8"),
         ("relevance", "f8"),
         ("relevance_p", "f8"),
-        ("level", "i8"),
+        ("points", "i8"),
+        ("p", "f8"),
         ("q", "f8"),
     ]
 )
-"""A used match. score: log-odds in bits. relevance: the sum inside. level: how many of the null are as good. q: see
-above, known when all are found."""
+"""A used match. score: log-odds in bits. relevance: the sum inside. points: how good it is (see `_points`). p, q: see
+above; q is known when all are found."""
 
 # A match of a batch of pages: sequence is its page.
 _MATCH = np.dtype(
-    [*((name, HIT[name]) for name in HIT.names or () if name not in ("rank", "level", "q")), ("sequence", "i8")]
+    [*((name, HIT[name]) for name in HIT.names or () if name not in ("rank", "points", "p", "q")), ("sequence", "i8")]
 )
 
 Hits = npt.NDArray[np.void]
@@ -92,7 +96,8 @@ class HitFinder:
         counter = _Counter(len(motifs))
         statistics = [counter.add(batch, self._matches(batch)) for batch in batches(null)]
         self.null_counts = counter.counts()
-        self.null = EmpiricalNull(np.concatenate([*(_statistic(one) for one in statistics), np.empty(0)]))
+        points = np.concatenate([*(_points(one) for one in statistics), np.empty(0, np.int64)])
+        self.null = EmpiricalNull(points.astype(np.float64))
         self.n_null = counter.n_bases * len(motifs) * 2  # tests: those without a used match are never as good
 
     @property
@@ -103,25 +108,34 @@ class HitFinder:
     def find(self, pages: Iterable[Page], ranks: dict[str, int]) -> Found:
         """The used matches of all pages. ranks: of the chromosomes, in the FASTA."""
         counter = _Counter(len(self.motifs))
-        levels = np.zeros(self.null.n + 1, dtype=np.int64)
-        by_relevance = StreamingBH()
+        of_hits, of_ignored = (np.zeros(_MOST_POINTS, dtype=np.int64) for _ in range(2))
         with ExitStack() as stack:
             spool = stack.enter_context(tempfile.TemporaryFile())
             for batch in batches(pages):
                 matches = self._matches(batch)
                 used = counter.add(batch, matches)
-                by_relevance.add(np.concatenate([_coarse(used["relevance_p"]), np.ones(len(matches) - len(used))]))
+                ignored = matches[matches["relevance_p"] > USED_P]
                 hits = np.zeros(len(used), dtype=HIT)
                 for field in ("start", "end", "motif", "strand", "score", "match_p", "relevance", "relevance_p"):
                     hits[field] = used[field]
                 hits["rank"] = np.array([ranks[page.chrom] for page in batch])[used["sequence"]]
-                hits["level"] = self.null.levels(_statistic(used))
-                levels += np.bincount(hits["level"], minlength=len(levels))
+                hits["points"] = _points(used)
+                hits["p"] = self._p_values(hits["points"])
+                of_hits += np.bincount(hits["points"], minlength=_MOST_POINTS)
+                of_ignored += np.bincount(_points_of_match(ignored["match_p"]), minlength=_MOST_POINTS)
                 spool.write(hits.tobytes())
+            points = np.flatnonzero(of_hits)
+            n_tests = counter.n_bases * len(self.motifs) * 2
+            n_false = self._p_values(points) * n_tests + _expect_ignored(points, of_ignored)
+            rates = n_false / np.cumsum(of_hits[points][::-1])[::-1]
+            # Whoever is called at some rate is called at every higher one.
+            q_values = np.minimum(np.minimum.accumulate(rates), 1.0)
             stack.pop_all()  # Found closes it
-        p_of_level = (1 + np.arange(len(levels))) / (1 + self.n_null)
-        q_of_level = step_up(p_of_level, levels, counter.n_bases * len(self.motifs) * 2)
-        return Found(self.motifs, spool, p_of_level, q_of_level, by_relevance, counter.counts())
+        return Found(self.motifs, spool, points, q_values, counter.counts())
+
+    def _p_values(self, points: IntArray) -> FloatArray:
+        p: FloatArray = (1 + self.null.levels(points.astype(np.float64))) / (1 + self.n_null)
+        return p
 
     def _matches(self, batch: Sequence[Page]) -> Hits:
         """The matches of a batch with their relevance and its p, in genome coordinates; `sequence` is the page."""
@@ -153,15 +167,13 @@ class Found:
         self,
         motifs: Sequence[Motif],
         spool: IO[bytes],
-        p_of_level: FloatArray,
-        q_of_level: FloatArray,
-        by_relevance: StreamingBH,
+        points: IntArray,
+        q_values: FloatArray,
         counts: MotifCounts,
     ) -> None:
         self.motifs = motifs
         self.counts = counts
-        self.p_of_level = p_of_level
-        self._q_of_level, self._by_relevance = q_of_level, by_relevance
+        self._points, self._q_values = points, q_values  # distinct and rising, and the q of each
         self._spool = spool
 
     def __enter__(self) -> Found:
@@ -182,31 +194,32 @@ class Found:
         self._spool.seek(0)
         while data := self._spool.read(HIT.itemsize << 14):
             hits = np.frombuffer(data, dtype=HIT).copy()
-            q_of_relevance = self._by_relevance.q_values(_coarse(hits["relevance_p"]))
-            hits["q"] = np.maximum(self._q_of_level[hits["level"]], q_of_relevance)
+            hits["q"] = self._q_values[np.searchsorted(self._points, hits["points"])]
             yield hits[hits["q"] <= q]
 
 
 def resolve(hits: Hits, motifs: Sequence[Motif]) -> IntArray:
     """(H,): for each of the hits, in genome order, the number of its primary hit; that of a primary hit is its own.
 
-    The best hit (by q, level, p of the match and place) is primary, and hits on the same bases whose motifs agree
+    The best hit (by points, p of the match and place) is primary, and hits on the same bases whose motifs agree
     with its motif there are secondary to it; so on with the best of the rest. Other hits on those bases stay.
     """
     primary = np.arange(len(hits))
     left = np.ones(len(hits), dtype=bool)
-    best_first = np.lexsort((hits["motif"], hits["strand"], hits["start"], hits["match_p"], hits["level"], hits["q"]))
-    widths = hits["end"] - hits["start"]
+    best_first = np.lexsort((hits["motif"], hits["strand"], hits["start"], hits["match_p"], -hits["points"]))
+    # Columns of their own: searchsorted would copy a field of the hits each time.
+    starts, ends = np.ascontiguousarray(hits["start"]), np.ascontiguousarray(hits["end"])
+    widths = ends - starts
     widest = int(widths.max(initial=0))
     for one in best_first.tolist():
         if not left[one]:
             continue
         left[one] = False
         near = slice(
-            int(np.searchsorted(hits["start"], hits["start"][one] - widest)),
-            int(np.searchsorted(hits["start"], hits["end"][one])),
+            int(np.searchsorted(starts, starts[one] - widest)),
+            int(np.searchsorted(starts, ends[one])),
         )
-        shared = np.minimum(hits["end"][near], hits["end"][one]) - np.maximum(hits["start"][near], hits["start"][one])
+        shared = np.minimum(ends[near], ends[one]) - np.maximum(starts[near], starts[one])
         is_on_it = left[near] & (shared >= SAME_BASES * np.minimum(widths[near], widths[one]))
         for other in (near.start + np.flatnonzero(is_on_it)).tolist():
             if _agree(hits[one], hits[other], motifs):
@@ -284,16 +297,34 @@ class _Counter:
             )
 
 
-def _statistic(used: Hits) -> FloatArray:
-    """What a used match is ranked by: the larger, the better."""
-    statistic: FloatArray = -np.log10(used["match_p"]) - np.log10(used["relevance_p"])
-    return statistic
+def _points(used: Hits) -> IntArray:
+    """-log10 of the product of the two p-values of used matches, in thousandths rounded down: many are then equal."""
+    points: IntArray = np.floor(-_STEPS * (np.log10(used["match_p"]) + np.log10(used["relevance_p"]))).astype(
+        np.int64
+    )
+    return points
 
 
-def _coarse(p: FloatArray) -> FloatArray:
-    """p-values rounded up by less than 0.5 %, so that there are not as many as there are matches."""
-    coarse: FloatArray = 10.0 ** (np.ceil(500 * np.log10(p)) / 500)
-    return np.minimum(coarse, 1.0)
+def _points_of_match(match_p: FloatArray) -> IntArray:
+    """-log10 of the p-value of matches, in thousandths rounded up."""
+    points: IntArray = np.ceil(-_STEPS * np.log10(match_p)).astype(np.int64)
+    return points
+
+
+def _expect_ignored(points: IntArray, of_ignored: IntArray) -> FloatArray:
+    """How many matches that the model ignores are likely to be used by chance and to have as many points (n,).
+
+    of_ignored: how many that are not used have so many points by the match alone. There are 1 / (1 - USED_P) as many
+    in all, and one with m points of its own has as many as n where its p_relevance is at most 10^(m - n), and USED_P.
+    """
+    own = np.arange(len(of_ignored))
+    reach = int(np.ceil(_STEPS * np.log10(USED_P)))  # whoever is nearer than this to n has them when it is used
+    strong = np.concatenate([np.cumsum(of_ignored[::-1])[::-1], [0]])
+    weights = np.power(10.0, own / _STEPS, where=of_ignored > 0, out=np.zeros(len(own)))
+    weak = np.concatenate([[0.0], np.cumsum(of_ignored * weights)])
+    border = np.maximum(points + reach, 0)
+    expected: FloatArray = USED_P * strong[border] + weak[border] * 10.0 ** (-points / _STEPS)
+    return expected / (1 - USED_P)
 
 
 def _union(low: IntArray, high: IntArray, motif: IntArray) -> tuple[IntArray, IntArray, IntArray]:

@@ -51,7 +51,7 @@ def found_rows(finder: HitFinder, track_pages: list[Page], ranks: dict[str, int]
     with finder.find(track_pages, ranks) as found:
         hits = np.concatenate([np.zeros(0, HIT), *(group for group, _ in found.hits(q))])
         fields = ("rank", "start", "end", "motif", "strand", "relevance", "relevance_p")
-        return [(*(hit[field].item() for field in fields), found.p_of_level[hit["level"]], hit["q"]) for hit in hits]
+        return [(*(hit[field].item() for field in fields), hit["p"], hit["q"]) for hit in hits]
 
 
 # ---- The oracle: from the matches of a scan, base by base ----
@@ -110,16 +110,6 @@ def slow_counts(motifs, track, all_matches, used) -> Slow:
     )
 
 
-def slow_q_values(p_values: list[float]) -> dict[float, float]:
-    ordered = sorted(p_values)
-    q_of_p: dict[float, float] = {}
-    lowest = 1.0
-    for nth in range(len(ordered), 0, -1):
-        lowest = min(lowest, ordered[nth - 1] * len(ordered) / nth)
-        q_of_p[ordered[nth - 1]] = lowest
-    return q_of_p
-
-
 def slow_hits(motifs, track, null) -> tuple[Slow, Slow]:
     """The hits and counts of a track, and the counts of its null."""
     sums = {motif.width: sorted(slow_span_sums(null, motif.width)) for motif in motifs}
@@ -128,11 +118,12 @@ def slow_hits(motifs, track, null) -> tuple[Slow, Slow]:
         for match in matches:
             spans = sums[match[2] - match[1]]
             share = (1 + sum(other >= match[6] for other in spans)) / (1 + len(spans))
-            if share <= 0.05:
+            if share <= 0.01:
                 yield match, share
 
     def joined(match, share):
-        return float(-np.log10(match[5]) - np.log10(share))
+        """The product of the two p-values, as its logarithm, in thousandths."""
+        return math.floor(-1000 * (math.log10(match[5]) + math.log10(share)))
 
     def n_tests(of):
         n_scored = sum(not math.isnan(value) for values, _ in of.values() for value in values.tolist())
@@ -142,15 +133,21 @@ def slow_hits(motifs, track, null) -> tuple[Slow, Slow]:
     used, null_used = list(use(real)), list(use(other))
     as_good = [joined(*one) for one in null_used]
     p_values = [(1 + sum(x >= joined(*one) for x in as_good)) / (1 + n_tests(null)) for one in used]
-    # Benjamini and Hochberg, over a p-value for every place, motif and strand; 1 where there is no used match.
-    q_of_p = slow_q_values([*p_values, *[1.0] * (n_tests(track) - len(used))])
-    # And over the p-values of the relevance of all matches, those of used ones rounded up a little.
-    shares = [10 ** (math.ceil(500 * math.log10(share)) / 500) for _, share in used]
-    q_of_share = slow_q_values([*shares, *[1.0] * (len(real) - len(used))])
+    ignored = [one for one in real if one not in [match for match, _ in used]]
+
+    def n_false(points: int) -> float:
+        """Of what has so many points: the null's in as many tests, and sites that are ignored, by chance."""
+        of_null = (1 + sum(x >= points for x in as_good)) / (1 + n_tests(null)) * n_tests(track)
+        chances = (min(0.01, 10 ** ((math.ceil(-1000 * math.log10(one[5])) - points) / 1000)) for one in ignored)
+        return of_null + sum(chances) / 0.99
+
+    have = [joined(*one) for one in used]
+    rate = {points: n_false(points) / sum(x >= points for x in have) for points in have}
+    q_values = [min(1.0, *(rate[other] for other in have if other <= points)) for points in have]
     slow = slow_counts(motifs, track, real, used)
     slow.rows = [
-        (list(track).index(match[0]), *match[1:5], match[6], share, p, max(q_of_p[p], q_of_share[coarse]))
-        for (match, share), p, coarse in zip(used, p_values, shares, strict=True)
+        (list(track).index(match[0]), *match[1:5], match[6], share, p, q)
+        for (match, share), p, q in zip(used, p_values, q_values, strict=True)
     ]
     return slow, slow_counts(motifs, null, other, null_used)
 
@@ -184,7 +181,7 @@ def test_hits_are_those_of_the_definition(track, null, slow):
     finder = HitFinder(MOTIFS, as_pages(null), match_p=MATCH_P)
     found = found_rows(finder, as_pages(track), RANKS)
     called = [row for row in slow[0].rows if row[-1] <= 1]
-    assert len(called) > 10
+    assert len(called) > 5
     assert [row[:5] for row in found] == [row[:5] for row in called]
     np.testing.assert_allclose([row[5:] for row in found], [row[5:] for row in called], rtol=1e-12)
 
@@ -266,7 +263,10 @@ def slow_resolve(hits, motifs) -> list[int]:
     primary = list(range(len(hits)))
     left = sorted(
         range(len(hits)),
-        key=lambda i: tuple(hits[i][field].item() for field in ("q", "level", "match_p", "start", "strand", "motif")),
+        key=lambda i: (
+            -hits[i]["points"].item(),
+            *(hits[i][field].item() for field in ("match_p", "start", "strand", "motif")),
+        ),
     )
     while left:
         best, *left = left
@@ -287,8 +287,7 @@ def random_hits(seed: int) -> tuple[np.ndarray, list[Motif]]:
     hits["motif"] = rng.integers(0, len(motifs), 25)
     hits["end"] = hits["start"] + [motifs[i].width for i in hits["motif"]]
     hits["strand"] = rng.choice([-1, 1], 25)
-    hits["level"] = rng.integers(0, 5, 25)
-    hits["q"] = rng.choice([0.01, 0.02], 25)
+    hits["points"] = rng.integers(0, 5, 25)
     hits["match_p"] = rng.choice([1e-5, 1e-4], 25)
     distinct = np.unique(hits[["start", "motif", "strand"]], return_index=True)[1]
     return hits[np.sort(distinct)], motifs
@@ -303,7 +302,7 @@ def test_primary_hits_are_those_of_the_greedy_loop(seed):
     assert (primary[primary] == primary).all()
     for number, of in enumerate(primary.tolist()):
         assert are_on_same_bases(hits[number], hits[of])
-        assert hits["q"][of] <= hits["q"][number]
+        assert hits["points"][of] >= hits["points"][number]
     kept = hits[primary == np.arange(len(hits))]
     for one, other in itertools.combinations(kept, 2):
         assert not (are_on_same_bases(one, other) and agrees(one, other, motifs))
