@@ -259,7 +259,7 @@ def open_genome(run: Run, path: str | os.PathLike[str] | None = None) -> Genome:
         genome.close()
         raise InputError(
             f"{fasta} is not the genome of {run.path}: its sha256 is another than in {MANIFEST}",
-            hint="give the very file that was scored",
+            hint="give the very FASTA that was scored",
         )
     return genome
 

@@ -161,7 +161,15 @@ def test_listing_loads_no_torch():
 
 def test_the_group_lists_its_commands(run):
     lines = run("--help").out.partition("Commands:\n")[2].split("\n")
-    assert [line.split()[0] for line in lines if line] == ["score", "train", "model", "demo"]
+    assert [line.split()[0] for line in lines if line] == [
+        "score",
+        "seqlets",
+        "hits",
+        "train",
+        "model",
+        "export",
+        "demo",
+    ]
 
 
 @pytest.mark.parametrize(
