@@ -150,13 +150,13 @@ def test_joined_scores_put_matches_of_little_relevance_last_as_equals():
         ints(8, 8, 8),
         np.array([1e-4, 1e-5, 1e-3]),
         np.array([3.0, -1, 2]),
-        np.array([1e-3, 0.06, 0.05]),
+        np.array([1e-3, 0.02, 0.01]),
     )
     scores = of.scores()
     np.testing.assert_allclose(scores[matches.FIMO], [4, 5, 3])
     assert scores[matches.RELEVANCE].tolist() == [3, -1, 2]
-    np.testing.assert_allclose(scores[matches.UNGATED], [7, 5 - np.log10(0.06), 3 - np.log10(0.05)])
-    np.testing.assert_allclose(scores[matches.JOINED], [7, 0, 3 - np.log10(0.05)])
+    np.testing.assert_allclose(scores[matches.UNGATED], [7, 5 - np.log10(0.02), 3 - np.log10(0.01)])
+    np.testing.assert_allclose(scores[matches.JOINED], [7, 0, 3 - np.log10(0.01)])
 
 
 def test_chromosomes_lie_apart_on_the_axis():
