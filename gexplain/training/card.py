@@ -160,6 +160,8 @@ def _model(model: Report) -> str:
 
 def _parameters(model: Report) -> str:
     n, trained = model["parameters"], model["trained_parameters"]
+    if trained > n:
+        return f"{n:,}; {trained:,} were trained, with those that token embeddings learnt from spelling by"
     return f"{n:,}" if trained == n else f"{n:,}; {trained:,} were trained, with those of the adapter"
 
 

@@ -247,6 +247,23 @@ def test_training_tells_of_lora_and_pretraining():
     assert "masked language modelling, 400 steps" in told
 
 
+@pytest.mark.parametrize(
+    ("trained", "told"),
+    [
+        (2_345_678, ""),
+        (70_000, "70,000 were trained, with those of the adapter"),
+        (2_400_000, "learnt from spelling"),
+    ],
+)
+def test_parameters_beside_those_of_the_model_are_told(trained, told):
+    report = report_of()
+    report["model"] |= {"parameters": 2_345_678, "trained_parameters": trained}
+    line = dict(rows_of(section(model_card(report, "name"), "Model"))[2:])["parameters"]
+    assert line.startswith("2,345,678")
+    assert told in line
+    assert ("trained" in line) == bool(told)
+
+
 def test_figures_are_those_of_the_report():
     report = report_of()
     rows = rows_of(section(model_card(report, "yeast-tf"), "Figures"))
