@@ -12,8 +12,9 @@ likely to be, over the hits that are called:
 * by chance in sequence, and liked by the model. The null is scanned for the same motifs: every place, motif and
   strand is a test, and p is the share of the null's tests with as small a product. Without the second kind, q would
   be what Benjamini and Hochberg make of p.
-* by chance in relevance: sites that the model ignores have high relevance in a share USED_P of the cases. How many
-  sites are ignored, those tell that are not used.
+* by chance in relevance: of the sites that the model ignores, some have high relevance. How many, those tell that
+  miss it by little, with a p_relevance between USED_P and NEAR_P: of what is ignored, as many lie on either side of
+  USED_P for their width. Nothing is taken for granted of the others, which a model may well speak against.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from gexplain.motifs.scan import Scanner
 
 USED_P = 0.01
 """A match is used by the model where at most this share of the places in the null has as much relevance."""
+NEAR_P = 0.1
+"""Matches between USED_P and this are taken as ignored; their number tells how many ignored ones are used by chance."""
 SAME_BASES = 0.5
 """Two hits are of one site where they share this part of the narrower one, and their motifs agree there."""
 SAME_MOTIF = 0.5
@@ -75,9 +78,9 @@ Hits = npt.NDArray[np.void]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotifCounts:
-    """Per motif (M,): matches, those the model uses, and the relevance on and off the bases that they cover.
+    """Per motif (M,): places that match, those the model uses, and the relevance on and off the bases they cover.
 
-    inside, outside: the mean per base, NaN where there is none.
+    A place that matches on both strands is one. inside, outside: the mean per base, NaN where there is none.
     """
 
     matches: IntArray
@@ -108,13 +111,13 @@ class HitFinder:
     def find(self, pages: Iterable[Page], ranks: dict[str, int]) -> Found:
         """The used matches of all pages. ranks: of the chromosomes, in the FASTA."""
         counter = _Counter(len(self.motifs))
-        of_hits, of_ignored = (np.zeros(_MOST_POINTS, dtype=np.int64) for _ in range(2))
+        of_hits, of_near = (np.zeros(_MOST_POINTS, dtype=np.int64) for _ in range(2))
         with ExitStack() as stack:
             spool = stack.enter_context(tempfile.TemporaryFile())
             for batch in batches(pages):
                 matches = self._matches(batch)
                 used = counter.add(batch, matches)
-                ignored = matches[matches["relevance_p"] > USED_P]
+                near = matches[(matches["relevance_p"] > USED_P) & (matches["relevance_p"] <= NEAR_P)]
                 hits = np.zeros(len(used), dtype=HIT)
                 for field in ("start", "end", "motif", "strand", "score", "match_p", "relevance", "relevance_p"):
                     hits[field] = used[field]
@@ -122,11 +125,11 @@ class HitFinder:
                 hits["points"] = _points(used)
                 hits["p"] = self._p_values(hits["points"])
                 of_hits += np.bincount(hits["points"], minlength=_MOST_POINTS)
-                of_ignored += np.bincount(_points_of_match(ignored["match_p"]), minlength=_MOST_POINTS)
+                of_near += np.bincount(_points_of_match(near["match_p"]), minlength=_MOST_POINTS)
                 spool.write(hits.tobytes())
             points = np.flatnonzero(of_hits)
             n_tests = counter.n_bases * len(self.motifs) * 2
-            n_false = self._p_values(points) * n_tests + _expect_ignored(points, of_ignored)
+            n_false = self._p_values(points) * n_tests + _expect_ignored(points, of_near)
             rates = n_false / np.cumsum(of_hits[points][::-1])[::-1]
             # Whoever is called at some rate is called at every higher one.
             q_values = np.minimum(np.minimum.accumulate(rates), 1.0)
@@ -265,8 +268,8 @@ class _Counter:
         self._sum += float(np.nansum(own, dtype=np.float64))
         self.n_bases += int((~np.isnan(own)).sum())
         used = matches[matches["relevance_p"] <= USED_P]
-        self._matches += np.bincount(matches["motif"], minlength=n_motifs)
-        self._used += np.bincount(used["motif"], minlength=n_motifs)
+        for counts, of in ((self._matches, matches), (self._used, used)):
+            counts += np.bincount(of["motif"][_first_of_place(of)], minlength=n_motifs)
 
         # The own bases of the pages, one after another, and what follows the last: no base that two pages show twice.
         values = np.concatenate([own, batch[-1].values[batch[-1].n_own :]])
@@ -311,20 +314,27 @@ def _points_of_match(match_p: FloatArray) -> IntArray:
     return points
 
 
-def _expect_ignored(points: IntArray, of_ignored: IntArray) -> FloatArray:
+def _expect_ignored(points: IntArray, of_near: IntArray) -> FloatArray:
     """How many matches that the model ignores are likely to be used by chance and to have as many points (n,).
 
-    of_ignored: how many that are not used have so many points by the match alone. There are 1 / (1 - USED_P) as many
-    in all, and one with m points of its own has as many as n where its p_relevance is at most 10^(m - n), and USED_P.
+    of_near: how many with a p_relevance between USED_P and NEAR_P have so many points by the match alone. Below
+    USED_P there are as many for the width; one with m points of its own has as many as n where its p_relevance is at
+    most 10^(m - n), and USED_P.
     """
-    own = np.arange(len(of_ignored))
+    own = np.arange(len(of_near))
     reach = int(np.ceil(_STEPS * np.log10(USED_P)))  # whoever is nearer than this to n has them when it is used
-    strong = np.concatenate([np.cumsum(of_ignored[::-1])[::-1], [0]])
-    weights = np.power(10.0, own / _STEPS, where=of_ignored > 0, out=np.zeros(len(own)))
-    weak = np.concatenate([[0.0], np.cumsum(of_ignored * weights)])
+    strong = np.concatenate([np.cumsum(of_near[::-1])[::-1], [0]])
+    weights = np.power(10.0, own / _STEPS, where=of_near > 0, out=np.zeros(len(own)))
+    weak = np.concatenate([[0.0], np.cumsum(of_near * weights)])
     border = np.maximum(points + reach, 0)
     expected: FloatArray = USED_P * strong[border] + weak[border] * 10.0 ** (-points / _STEPS)
-    return expected / (1 - USED_P)
+    return expected / (NEAR_P - USED_P)
+
+
+def _first_of_place(matches: Hits) -> IntArray:
+    """The numbers of one match for each motif and place: those of palindromes are two, of one and the same site."""
+    _, first = np.unique(matches[["motif", "sequence", "start"]], return_index=True)
+    return first
 
 
 def _union(low: IntArray, high: IntArray, motif: IntArray) -> tuple[IntArray, IntArray, IntArray]:

@@ -103,8 +103,8 @@ def slow_counts(motifs, track, all_matches, used) -> Slow:
         outside.append(sum(off) / len(off) if off else math.nan)
     return Slow(
         [],
-        [sum(m[3] == number for m in all_matches) for number in range(len(motifs))],
-        [sum(m[3] == number for m, _ in used) for number in range(len(motifs))],
+        [len({m[:2] for m in all_matches if m[3] == number}) for number in range(len(motifs))],
+        [len({m[:2] for m, _ in used if m[3] == number}) for number in range(len(motifs))],
         inside,
         outside,
     )
@@ -114,12 +114,13 @@ def slow_hits(motifs, track, null) -> tuple[Slow, Slow]:
     """The hits and counts of a track, and the counts of its null."""
     sums = {motif.width: sorted(slow_span_sums(null, motif.width)) for motif in motifs}
 
-    def use(matches):
+    def share_of(matches):
         for match in matches:
             spans = sums[match[2] - match[1]]
-            share = (1 + sum(other >= match[6] for other in spans)) / (1 + len(spans))
-            if share <= 0.01:
-                yield match, share
+            yield match, (1 + sum(other >= match[6] for other in spans)) / (1 + len(spans))
+
+    def use(matches):
+        return [(match, share) for match, share in share_of(matches) if share <= 0.01]
 
     def joined(match, share):
         """The product of the two p-values, as its logarithm, in thousandths."""
@@ -130,16 +131,16 @@ def slow_hits(motifs, track, null) -> tuple[Slow, Slow]:
         return n_scored * len(motifs) * 2
 
     real, other = list(slow_matches(motifs, track)), list(slow_matches(motifs, null))
-    used, null_used = list(use(real)), list(use(other))
+    used, null_used = use(real), use(other)
     as_good = [joined(*one) for one in null_used]
     p_values = [(1 + sum(x >= joined(*one) for x in as_good)) / (1 + n_tests(null)) for one in used]
-    ignored = [one for one in real if one not in [match for match, _ in used]]
+    near = [match for match, share in share_of(real) if 0.01 < share <= 0.1]
 
     def n_false(points: int) -> float:
         """Of what has so many points: the null's in as many tests, and sites that are ignored, by chance."""
         of_null = (1 + sum(x >= points for x in as_good)) / (1 + n_tests(null)) * n_tests(track)
-        chances = (min(0.01, 10 ** ((math.ceil(-1000 * math.log10(one[5])) - points) / 1000)) for one in ignored)
-        return of_null + sum(chances) / 0.99
+        chances = (min(0.01, 10 ** ((math.ceil(-1000 * math.log10(one[5])) - points) / 1000)) for one in near)
+        return of_null + sum(chances) / 0.09
 
     have = [joined(*one) for one in used]
     rate = {points: n_false(points) / sum(x >= points for x in have) for points in have}
