@@ -40,7 +40,7 @@ from gexplain.motifs.scan import Scanner
 USED_P = 0.01
 """A match is used by the model where at most this share of the places in the null has as much relevance."""
 NEAR_P = 0.1
-"""Matches between USED_P and this are taken as ignored; their number tells how many ignored ones are used by chance."""
+"""Matches between USED_P and this are taken as ignored: their number tells how many of those are used by chance."""
 SAME_BASES = 0.5
 """Two hits are of one site where they share this part of the narrower one, and their motifs agree there."""
 SAME_MOTIF = 0.5
