@@ -75,14 +75,18 @@ class Model(ABC):
         if strand not in PREDICT_STRANDS:
             raise UsageError(f"no strand {strand!r}", hint=f"one of {', '.join(PREDICT_STRANDS)}")
         strands = PREDICT_STRANDS[strand]
-        tokens = self.tokens(sequences, strands)
+        logits = self.logits_of_tokens(self.tokens(sequences, strands), batch_size=batch_size)
+        mean: FloatArray = logits.reshape(len(sequences), len(strands), len(self.labels)).mean(1)
+        return mean
+
+    def logits_of_tokens(self, tokens: Sequence[Tokens], *, batch_size: int = DEFAULT_BATCH_SIZE) -> FloatArray:
+        """Logits of each row of tokens, whatever sequence they spell: (B, n_targets)."""
         logits = np.empty((len(tokens), len(self.labels)), dtype=self.result_dtype)
         for batch in batches_of_like_length([len(one.ids) for one in tokens], batch_size):
             ids_BT, mask_BT = self.pad([tokens[index] for index in batch])
             with torch.inference_mode():
                 logits[batch] = self.logits(self.embed(ids_BT), mask_BT).cpu().numpy()
-        mean: FloatArray = logits.reshape(len(sequences), len(strands), len(self.labels)).mean(1)
-        return mean
+        return logits
 
     def probabilities(self, logits: FloatArray) -> FloatArray:
         """What the head says of logits (..., n_targets): class probabilities, or a regression's values."""
