@@ -42,6 +42,7 @@ from gexplain.motifs.database import load_motifs
 MOTIF_IDS = {"Reb1": "MA0363", "Rap1": "MA0359"}
 MOTIFS = "jaspar:fungi"
 WITHIN = 10
+Q_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 CHIP_EXO, RHEE = "ChIP-exo sites", "Rhee's peaks"
 
 
@@ -57,15 +58,23 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """Curves of one factor's matches against one truth, what was called, and draws of each average precision."""
+    """Curves of one factor's matches against one truth, what was called, and draws of each average precision.
+
+    by_q: what is called at each of Q_LEVELS.
+    """
 
     truth: Truth
     n_matches: int
     curves: dict[str, Curve]
-    called: Measured
+    by_q: dict[float, Measured]
     fimo: Measured
     fimo_p: float
     draws: dict[str, FloatArray]
+
+    @property
+    def called(self) -> Measured:
+        """The hits at the q that is the default of the command."""
+        return self.by_q[DEFAULT_Q]
 
     def figures(self) -> dict[str, Any]:
         return {
@@ -84,6 +93,7 @@ class Result:
                 if name != FIMO
             },
             "hits": _described(self.called),
+            "hits by q": {f"{q:g}": _described(called) for q, called in self.by_q.items()},
             "FIMO at equal recall": _described(self.fimo) | {"p": self.fimo_p},
         }
 
@@ -150,10 +160,13 @@ def measure_run(
         hits = run.path.parent / f"{run.path.name}_hits_{factor}.bed"
         with open_attributions(run.path, tracks=[factor]) as attributions:
             axis = Axis(attributions.genome.chroms)
-            call_hits(attributions, motif, hits)
+            call_hits(attributions, motif, hits, q=max(Q_LEVELS))
             matches = find_matches(attributions, motif, LOOSE_P)
-        table = read_calls(hits, ("chrom", "start", "end"))
-        called = middles(*(axis.places(table["chrom"], table[name]) for name in ("start", "end")))
+        table = read_calls(hits, ("chrom", "start", "end", "q"))
+        called = (
+            middles(*(axis.places(table["chrom"], table[name]) for name in ("start", "end"))),
+            table["q"].to_numpy(dtype=np.float64),
+        )
         middle_M = middles(matches.start, matches.end)
         clusters = merged(*axis.spans(promoters))
         for truth in truths(factor, data, axis, clusters):
@@ -164,21 +177,23 @@ def measure(
     truth: Truth,
     middle_M: FloatArray,
     scores: Mapping[str, FloatArray],
-    called: FloatArray,
+    called: tuple[FloatArray, FloatArray],
     promoter_M: IntArray,
     draws: int,
 ) -> Result:
+    """called: the middles of the hits, and their q."""
     n_sites = len(truth.middles)
     site_M = sites_near(middle_M, truth.middles, WITHIN)
     curves = {name: rank_matches(score, site_M, n_sites) for name, score in scores.items()}
-    hits = measure_calls(sites_near(called, truth.middles, WITHIN), n_sites)
-    point = curves[FIMO].point_that_finds(hits.found)
+    site_H, q_H = sites_near(called[0], truth.middles, WITHIN), called[1]
+    by_q = {q: measure_calls(site_H[q_H <= q], n_sites) for q in Q_LEVELS}
+    point = curves[FIMO].point_that_finds(by_q[DEFAULT_Q].found)
     least = np.inf if point is None else curves[FIMO].score[point]
     return Result(
         truth=truth,
         n_matches=len(middle_M),
         curves=curves,
-        called=hits,
+        by_q=by_q,
         fimo=measure_calls(site_M[scores[FIMO] >= least], n_sites),
         fimo_p=float(10**-least),
         draws=bootstrap_average_precision(scores, site_M, promoter_M, truth.promoters, draws=draws),
@@ -258,6 +273,20 @@ def report(model: str, figures: Mapping[str, Any]) -> list[str]:
                     *_called(one["hits"]),
                     *_called(one["FIMO at equal recall"]),
                     f"{one['FIMO at equal recall']['p']:.1e}",
+                ]
+                for name, one in results
+            ],
+        ),
+        markdown_table(
+            f"{model}: does q hold? Hits up to a q, and in brackets the share of them at a site.",
+            ["truth", *(f"q ≤ {q:g}" for q in Q_LEVELS)],
+            [
+                [
+                    name,
+                    *(
+                        f"{of_q['called']}" + ("" if of_q["precision"] is None else f" ({of_q['precision']:.2f})")
+                        for of_q in one["hits by q"].values()
+                    ),
                 ]
                 for name, one in results
             ],
