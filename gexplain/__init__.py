@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from gexplain.genome.intervals import Interval
     from gexplain.inputs import ScoreSettings
     from gexplain.models.model import Model, load_model
-    from gexplain.runs import Run, score
+    from gexplain.run_folder import Run
+    from gexplain.runs import score
     from gexplain.training.finetune import Training, train
     from gexplain.training.readers import read_bed_data, read_csv_data
     from gexplain.training.settings import TrainSettings
@@ -41,7 +42,7 @@ _HOME = {
     "Interval": "genome.intervals",
     "Model": "models.model",
     "ModelError": "errors",
-    "Run": "runs",
+    "Run": "run_folder",
     "RunError": "errors",
     "ScoreSettings": "inputs",
     "SkippedRegionsError": "errors",

@@ -7,6 +7,7 @@ bigWig or bedGraph + FASTA [+ null] [+ regions] -------------+-- Attributions (s
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,16 +15,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from gexplain.calls import Attributions, from_run, from_track, read_scored_regions
-from gexplain.errors import InputError, UsageError, preview
+from gexplain.calls import Attributions, from_run, from_track
+from gexplain.errors import GexplainError, InputError, UsageError, preview
 from gexplain.genome.bed import BedReader
 from gexplain.genome.bedgraph import bedgraph_to_bigwig
 from gexplain.genome.bigwig import is_bigwig
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval
 from gexplain.models.bundled import motifs_of
-from gexplain.null import NULL_FASTA
-from gexplain.runs import NULL, open_genome, open_run
+from gexplain.motifs.database import load_motifs
+from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, open_genome, open_run, read_scored_regions
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -42,8 +43,8 @@ def open_attributions(
 
     source: the directory of a finished run, or a bigWig or bedGraph (an open binary stream of either, too). genome:
     the FASTA; of a run only where it was moved. tracks: names of the run's relevance tracks, all if empty. null: a
-    track of shuffled sequence and its FASTA; regions: a BED. seed: of the null that a track without one is given
-    (see `from_track`). A run has its own null and regions.
+    track of shuffled sequence and its FASTA; regions: a BED, all of a track that is looked at. seed: of the null that
+    a track without one is given (see `from_track`). A run has its own null and regions.
 
     Raises InputError and UsageError, naming what does not fit.
     """
@@ -69,10 +70,12 @@ def open_attributions(
         opened = stack.enter_context(Genome(genome))
         pair = None
         if null is not None:
+            stack.enter_context(_as_given(null[0], folder / "null"))
             with Genome(null[1]) as null_genome:
                 pair = _as_bigwig(null[0], null_genome, folder / "null"), Path(null[1])
+        stack.enter_context(_as_given(source, folder / "track"))
         yield from_track(
-            _as_bigwig(source, opened, folder),
+            _as_bigwig(source, opened, folder / "track"),
             opened,
             null=pair,
             regions=None if regions is None else _read_regions(regions, opened),
@@ -81,12 +84,25 @@ def open_attributions(
 
 
 def default_motifs(source: Source) -> str:
-    """The motifs to look for where none are named: those that a run was made with, or that suit its model."""
+    """The motifs to look for where none are named: those that a run was made with, or that suit its model.
+
+    Raises InputError where those of the run are gone, or other ones by now.
+    """
     if not isinstance(source, str | os.PathLike) or not Path(source).is_dir():
         return motifs_of("")
     manifest = open_run(source).manifest
     used = manifest.get("calls", {}).get("motifs")
-    return str(used["given as"]) if used else motifs_of(manifest["model"]["source"])
+    if used is None:
+        return motifs_of(manifest["model"]["source"])
+    spec = str(used["given as"])
+    found = load_motifs(spec)
+    if found.sha256 != manifest["settings"]["motifs sha256"]:
+        raise InputError(
+            f"{spec} has changed: these are not the motifs that {source} was scored with ({used['source']})",
+            detail=f"their sha256 is {found.sha256}; in {MANIFEST} it is {manifest['settings']['motifs sha256']}",
+            hint=f"--motifs {shlex.quote(spec)} takes them as they are now",
+        )
+    return spec
 
 
 @contextmanager
@@ -107,23 +123,51 @@ def _of_run(out: Path, genome: str | os.PathLike[str] | None, tracks: Sequence[s
         )
     with open_genome(run, genome) as opened:
         scored = [name for name in held if run.manifest["tracks"][name]["bases"]]
+        empty = [name for name in tracks if name not in scored]
+        if empty:
+            raise InputError(
+                f"{out}: the track {empty[0]!r} has no values: every region of its strand is N alone",
+                hint=f"--track takes {preview(scored)}",
+            )
         chosen = {name: files[name] for name in (tracks or scored)}
-        yield from_run(chosen, opened, out / NULL, read_scored_regions(out / "regions.tsv"))
+        is_by_strand = run.manifest["settings"]["strand"] == "region"
+        strands = {name: run.manifest["tracks"][name]["strand"] for name in chosen} if is_by_strand else None
+        yield from_run(chosen, opened, out / NULL, read_scored_regions(out / "regions.tsv"), strands)
+
+
+@contextmanager
+def _as_given(source: Source, folder: Path) -> Iterator[None]:
+    """Errors inside name a track as it was given, and not by the copy that `_as_bigwig` makes of it in the folder."""
+    try:
+        yield
+    except GexplainError as error:
+        copy, is_path = str(folder / _stem(source)), isinstance(source, str | os.PathLike)
+        for part, of_stream in (("message", "standard input"), ("detail", "standard input"), ("hint", "-")):
+            name = str(source) if is_path else of_stream
+            setattr(error, part, getattr(error, part).replace(f"{copy}.bw", name).replace(copy, name))
+        raise
 
 
 def _as_bigwig(source: Source, genome: Genome, folder: Path) -> Path:
     """A bigWig of the track: the file itself, or one that is made in the folder of a stream or a bedGraph."""
-    folder.mkdir(exist_ok=True)
-    path = Path(source) if isinstance(source, str | os.PathLike) else folder / "standard_input"
-    if not isinstance(source, str | os.PathLike):
+    folder.mkdir()
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+    else:
+        path = folder / _stem(source)
         with path.open("wb") as file:
             shutil.copyfileobj(source, file)
     if is_bigwig(path):
         return path
-    name = path.name.removesuffix(".gz").removesuffix(".bedGraph").removesuffix(".bg")
-    made = folder / f"{name}.bw"
+    made = folder / f"{_stem(source)}.bw"
     bedgraph_to_bigwig(path, made, genome.chroms, str(genome.path))
     return made
+
+
+def _stem(source: Source) -> str:
+    if not isinstance(source, str | os.PathLike):
+        return "standard_input"
+    return Path(source).name.removesuffix(".gz").removesuffix(".bedGraph").removesuffix(".bg")
 
 
 def _read_regions(path: str | os.PathLike[str], genome: Genome) -> list[Interval]:

@@ -10,6 +10,7 @@ A track is read page by page, and what is found waits on disk for its q-value: m
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,18 +22,19 @@ from typing import IO, Any, TextIO
 import numpy as np
 
 from gexplain.arrays import FloatArray
-from gexplain.errors import InputError
+from gexplain.errors import InputError, preview
 from gexplain.genome.bed_table import BedSchema, BedTable, Column, format_number
 from gexplain.genome.bigwig import BigWig
 from gexplain.genome.fasta import Genome
-from gexplain.genome.intervals import Interval
+from gexplain.genome.intervals import Interval, Strand
 from gexplain.genome.tracks import partial_path, write_error
 from gexplain.motifs.calibration import StreamingBH, score_of_q
 from gexplain.motifs.database import MotifSet
 from gexplain.motifs.hits import Found, HitFinder, MotifCounts, enrichment
-from gexplain.motifs.pages import Page, read_null_pages, read_page, read_pages
+from gexplain.motifs.pages import Inside, Page, read_null_pages, read_page, read_pages
 from gexplain.motifs.seqlets import SeqletCalibration, Spans, calibrate_seqlets, permuted, stream_spans
 from gexplain.motifs.territories import Territories
+from gexplain.run_folder import NULL_FASTA
 
 Row = tuple[Any, ...]
 Progress = Callable[[int, int], None]
@@ -88,41 +90,70 @@ _SUMMARY_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """One track, and the two nulls of it: stretches of values for seqlets, pages for hits."""
+    """One track, the regions that its seqlets and hits are told to belong to, and the two nulls of it: stretches of
+    values for seqlets, pages for hits.
+    """
 
     path: Path
+    territories: Territories
     seqlet_null: Callable[[], Sequence[FloatArray]]
     hit_null: Callable[[], Sequence[Page]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attributions:
-    """Tracks by name, the genome below them, and the regions that seqlets and hits are told to belong to."""
+    """Tracks by name, the genome below them, and what is known of their null.
+
+    larger_null: how to get a larger one, in words. inside: the bases that are looked at, where it is not all.
+    is_self_compared: whether the null is made of the track itself.
+    """
 
     tracks: Mapping[str, Attribution]
     genome: Genome
-    territories: Territories
+    larger_null: str
+    inside: Inside | None = None
     is_self_compared: bool = False
-    """Whether the null is made of the track itself."""
 
     def n_bases(self) -> int:
         """Bases to be read, those without a value too: what progress counts."""
         return len(self.tracks) * sum(self.genome.chroms.values())
 
 
-def from_run(tracks: Mapping[str, Path], genome: Genome, null: Path, regions: Sequence[Interval]) -> Attributions:
-    """The tracks of a run, against the tracks of the same names in the folder of its null."""
+@dataclass(frozen=True, slots=True)
+class Called:
+    """How many were called, by track, and what is to be told of it, in words."""
+
+    counts: dict[str, int]
+    warnings: list[str]
+
+
+def from_run(
+    tracks: Mapping[str, Path],
+    genome: Genome,
+    null: Path,
+    regions: Sequence[Interval],
+    strands: Mapping[str, Strand] | None = None,
+) -> Attributions:
+    """The tracks of a run, against the tracks of the same names in the folder of its null.
+
+    strands: of tracks that were read on the strand of each region, by name; they have the regions of that strand.
+    """
+    of_strand = {
+        strand: Territories.of([region for region in regions if strand is None or region.strand == strand])
+        for strand in {(strands or {}).get(name) for name in tracks}
+    }
 
     def attribution(name: str, path: Path) -> Attribution:
         def pages() -> list[Page]:
-            with Genome(null / "null.fa") as null_genome:
+            with Genome(null / NULL_FASTA) as null_genome:
                 return read_null_pages(null / f"{name}.bw", null_genome)
 
-        return Attribution(path, lambda: [page.values for page in pages()], pages)
+        territories = of_strand[(strands or {}).get(name)]
+        return Attribution(path, territories, lambda: [page.values for page in pages()], pages)
 
-    return Attributions(
-        {name: attribution(name, path) for name, path in tracks.items()}, genome, Territories.of(regions)
-    )
+    with Genome(null / NULL_FASTA) as pieces:
+        larger_null = f"score with a higher --null-regions (now {len(pieces.chroms):,})"
+    return Attributions({name: attribution(name, path) for name, path in tracks.items()}, genome, larger_null)
 
 
 def from_track(
@@ -137,14 +168,17 @@ def from_track(
 
     null: a bigWig and its FASTA, what the same method gives on shuffled sequence. Without one, the null is made of
     the track itself: its bases in random order for seqlets; for hits its values turned against the sequence, so that
-    a motif lies on the relevance of another place. regions: by default the scored stretches.
+    a motif lies on the relevance of another place. regions: all other bases are as if they had not been scored; by
+    default the scored stretches.
 
-    Raises InputError for a track without values, or one that does not fit the FASTA.
+    Raises InputError for a track without values there, or one that does not fit the FASTA.
     """
+    inside = None if regions is None else Inside.of(regions)
     if regions is None:
         regions = scored_stretches(path, genome)
-    elif next(read_pages(path, genome), None) is None:
-        raise _no_values(path)
+    elif next(read_pages(path, genome, inside=inside), None) is None:
+        raise InputError(f"{path} has no values in the regions", hint="give regions that were scored")
+    territories = Territories.of(regions)
     if null is not None:
         track, fasta = null
 
@@ -152,19 +186,22 @@ def from_track(
             with Genome(fasta) as null_genome:
                 return read_null_pages(track, null_genome)
 
-        attribution = Attribution(path, lambda: [page.values for page in null_pages()], null_pages)
+        attribution = Attribution(path, territories, lambda: [page.values for page in null_pages()], null_pages)
+        larger_null = "give more shuffled sequence with --null"
     else:
 
         def sampled() -> list[Page]:
-            return _sample_pages(path, genome, np.random.default_rng(seed))
+            return _sample_pages(path, genome, inside, np.random.default_rng(seed))
 
         attribution = Attribution(
             path,
+            territories,
             lambda: permuted([page.values for page in sampled()], np.random.default_rng([seed, 1])),
             lambda: _turned(sampled(), np.random.default_rng([seed, 2])),
         )
+        larger_null = "give one with --null TRACK FASTA"
     name = path.name.removesuffix(".bw").removesuffix(".bigWig").removesuffix(".bigwig")
-    return Attributions({name: attribution}, genome, Territories.of(regions), is_self_compared=null is None)
+    return Attributions({name: attribution}, genome, larger_null, inside, is_self_compared=null is None)
 
 
 def call_seqlets(
@@ -173,7 +210,7 @@ def call_seqlets(
     *,
     q: float = DEFAULT_Q,
     progress: Progress | None = None,
-) -> dict[str, int]:
+) -> Called:
     """Write the seqlets of all tracks with at most this q to a BED6+; returns how many, by track."""
     tell = _Teller(attributions, progress)
     with ExitStack() as stack:
@@ -186,7 +223,8 @@ def call_seqlets(
         for row in _in_genome_order([one.rows(q) for one in called.values()], attributions.genome):
             table.write([row])
             counts[row[6]] += 1
-    return counts
+        silent = {name: one for name, one in called.items() if not counts[name]}
+        return Called(counts, _tell_why_nothing("seqlets", "spans", silent, q, attributions))
 
 
 def call_hits(
@@ -198,7 +236,7 @@ def call_hits(
     q: float = DEFAULT_Q,
     match_p: float = DEFAULT_MATCH_P,
     progress: Progress | None = None,
-) -> dict[str, int]:
+) -> Called:
     """Write the motif hits of all tracks with at most this q to a BED6+; returns how many are primary, by track.
 
     summary: where motif_summary.tsv goes, a line for each track and motif, the most enriched first, those without
@@ -213,17 +251,11 @@ def call_hits(
         table = stack.enter_context(BedTable(target, HITS, attributions.genome.chroms))
         for row in _in_genome_order([one.rows(q) for one in called.values()], attributions.genome):
             table.write([row])
+        silent = {name: one for name, one in called.items() if not one.n_hits.any()}
+        warnings = _tell_why_nothing("hits", "motif matches", silent, q, attributions)
     if summary is not None:
         _write_summary(summary, list(called.values()))
-    return {name: int(one.n_primary.sum()) for name, one in called.items()}
-
-
-def read_scored_regions(path: Path) -> list[Interval]:
-    """The scored regions of a regions.tsv, in its order."""
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        status = next(file).rstrip("\n").split("\t").index("status")
-        rows = (line.rstrip("\n").split("\t") for line in file)
-        return [Interval(row[0], int(row[1]), int(row[2]), name=row[3]) for row in rows if row[status] == "scored"]
+    return Called({name: int(one.n_primary.sum()) for name, one in called.items()}, warnings)
 
 
 def scored_stretches(path: Path, genome: Genome) -> list[Interval]:
@@ -238,12 +270,37 @@ def scored_stretches(path: Path, genome: Genome) -> list[Interval]:
                 start = stretches.pop().start
             stretches.append(Interval(page.chrom, start, end))
     if not stretches:
-        raise _no_values(path)
+        raise InputError(f"{path} has no values", hint="give a track with relevance")
     return stretches
 
 
-def _no_values(path: Path) -> InputError:
-    return InputError(f"{path} has no values", hint="give a track with relevance")
+def _tell_why_nothing(
+    what: str,
+    of: str,
+    silent: Mapping[str, _SeqletCalls] | Mapping[str, _HitCalls],
+    q: float,
+    attributions: Attributions,
+) -> list[str]:
+    """Warnings of the tracks in which nothing was called: that nothing could have been against so small a null, or
+    else what the least q is.
+    """
+    lacking = {name: one.lacking(q) for name, one in silent.items()}
+    short = {name: times for name, times in lacking.items() if times > 1}
+    least = {name: one.least_q() for name, one in silent.items() if name not in short}
+    least = {name: least_q for name, least_q in least.items() if least_q < 1}
+    warnings = []
+    if short:
+        warnings.append(
+            f"no {what} of q at most {q:g} in {preview(short)}: some {of} there beat everything in the null, but so"
+            f" few need a null at least {math.ceil(min(short.values())):,} times as large; {attributions.larger_null}"
+        )
+    if least:
+        best = min(least, key=lambda name: least[name])
+        where = f", in {best}" if len(least) > 1 else ""
+        warnings.append(
+            f"no {what} of q at most {q:g} in {preview(least)}: the least q there is {least[best]:.2g}{where}"
+        )
+    return warnings
 
 
 class _Teller:
@@ -272,12 +329,14 @@ class _SeqletCalls:
 
     def __init__(self, name: str, attribution: Attribution, attributions: Attributions, tell: _Teller) -> None:
         self.name = name
-        self._territories = attributions.territories
+        self._territories = attribution.territories
         self._chroms = list(attributions.genome.chroms)
         # High and low have a null each, and each a list of its own.
         self._bh = {True: StreamingBH(), False: StreamingBH()}
+        self._n_beyond = {True: 0, False: 0}  # spans that beat everything in their null
         calibration = calibrate_seqlets(attribution.seqlet_null())
-        pages = tell.watch(read_pages(attribution.path, attributions.genome))
+        self._n_null = {True: calibration.high.n, False: calibration.low.n}
+        pages = tell.watch(read_pages(attribution.path, attributions.genome, inside=attributions.inside))
         pieces = ((page.chrom, page.start, page.values) for page in pages)
         ranks = {chrom: rank for rank, chrom in enumerate(self._chroms)}
         with ExitStack() as stack:
@@ -299,8 +358,24 @@ class _SeqletCalls:
             kept[field] = getattr(spans, field)
         kept["p"] = calibration.p_values(spans)
         for high, bh in self._bh.items():
-            bh.add(kept["p"][kept["high"] == high])
+            p = kept["p"][kept["high"] == high]
+            bh.add(p)
+            self._n_beyond[high] += int((p == 1 / (1 + self._n_null[high])).sum())
         self._spool.write(kept.tobytes())
+
+    def lacking(self, most_q: float) -> float:
+        """How many times as large the null has to be, so that the spans that beat all of it have this q; 0 where no
+        span does.
+        """
+        # Of m spans, k have p = 1 / (1 + n), and with it q = m / (1 + n) / k.
+        times = [
+            self._bh[high].n_tests / (1 + self._n_null[high]) / k / most_q for high, k in self._n_beyond.items() if k
+        ]
+        return min(times, default=0.0)
+
+    def least_q(self) -> float:
+        """Of the spans of both directions; 1 where there is none."""
+        return min(bh.least_q() for bh in self._bh.values())
 
     def rows(self, most_q: float) -> Iterator[Row]:
         for kept in _read(self._spool, _SEQLET):
@@ -342,11 +417,17 @@ class _HitCalls:
         tell: _Teller,
     ) -> None:
         self.name, self.motifs = name, motifs
-        self._territories = attributions.territories
+        self._territories = attribution.territories
         self._chroms = list(attributions.genome.chroms)
         self._totals = np.zeros(len(self._territories.regions) + 1)  # the last: of chromosomes without regions
-        finder = HitFinder(motifs.motifs, attribution.hit_null(), match_p=match_p)
-        pages = tell.watch(read_pages(attribution.path, attributions.genome, reach=finder.reach))
+        self._n_bases = 0
+        null = attribution.hit_null()
+        self._n_null_bases = sum(_count_known(page.values) for page in null)
+        finder = HitFinder(motifs.motifs, null, match_p=match_p)
+        self._null = finder.null
+        pages = tell.watch(
+            read_pages(attribution.path, attributions.genome, reach=finder.reach, inside=attributions.inside)
+        )
         ranks = {chrom: rank for rank, chrom in enumerate(self._chroms)}
         self._found: Found = finder.find(self._tallied(pages), ranks)
         self.counts: MotifCounts = self._found.counts
@@ -363,8 +444,22 @@ class _HitCalls:
 
     def _tallied(self, pages: Iterable[Page]) -> Iterator[Page]:
         for page in pages:
-            self._territories.add_positive(self._totals, page.chrom, page.start, page.values[: page.n_own])
+            own = page.values[: page.n_own]
+            self._n_bases += _count_known(own)
+            self._territories.add_positive(self._totals, page.chrom, page.start, own)
             yield page
+
+    def lacking(self, most_q: float) -> float:
+        """How many times as large the null has to be, so that the matches that beat all of it have this q; 0 where no
+        match does.
+        """
+        # As good as the best of the null, one match is likely in as many bases as the null has.
+        n_beyond = self._found.count_beyond(self._null)
+        return self._n_bases / self._n_null_bases / n_beyond / most_q if n_beyond else 0.0
+
+    def least_q(self) -> float:
+        """Of the used matches; 1 where there is none."""
+        return self._found.least_q
 
     def rows(self, most_q: float) -> Iterator[Row]:
         motifs = self.motifs.motifs
@@ -425,7 +520,11 @@ def _write_summary(path: Path, called: Sequence[_HitCalls]) -> None:
         raise write_error(path, error) from error
 
 
-def _sample_pages(path: Path, genome: Genome, rng: np.random.Generator) -> list[Page]:
+def _count_known(values: FloatArray) -> int:
+    return int((~np.isnan(values)).sum())
+
+
+def _sample_pages(path: Path, genome: Genome, inside: Inside | None, rng: np.random.Generator) -> list[Page]:
     """Pieces of a track, drawn at random: enough for a null, few enough to be held."""
     with BigWig(path) as track:
         pieces = [
@@ -436,8 +535,8 @@ def _sample_pages(path: Path, genome: Genome, rng: np.random.Generator) -> list[
         sample: list[Page] = []
         n_bases = 0
         for number in rng.permutation(len(pieces)).tolist():
-            page = read_page(track, genome, *pieces[number])
-            n_known = int((~np.isnan(page.values)).sum())
+            page = read_page(track, genome, pieces[number], inside=inside)
+            n_known = _count_known(page.values)
             if n_known:
                 sample.append(page)
                 n_bases += n_known

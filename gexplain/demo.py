@@ -24,7 +24,8 @@ from gexplain.genome.tracks import partial_path, write_error
 from gexplain.inputs import ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model, load_model
-from gexplain.runs import Run, score_inputs
+from gexplain.run_folder import Run
+from gexplain.runs import score_inputs
 from gexplain.scoring import Progress
 from gexplain.windows import DEFAULT_WINDOW
 

@@ -22,7 +22,7 @@ from gexplain.motifs.modisco import (
     read_instances,
     write_modisco,
 )
-from gexplain.runs import Run, open_genome, open_run
+from gexplain.run_folder import Run, open_genome, open_run, read_scored_regions
 
 
 def export_modisco(
@@ -54,7 +54,7 @@ def export_modisco(
     by_strand = run.manifest["settings"]["strand"] == "region"
     regions = [
         region if by_strand else Interval(region.chrom, region.start, region.end, region.name, next(iter(tracks)))
-        for region in _scored_regions(run)
+        for region in read_scored_regions(run.path / "regions.tsv")
     ]
     regions = [region for region in regions if region.strand in tracks]
     with open_genome(run, genome) as opened:
@@ -99,18 +99,3 @@ def _relevance_tracks(manifest: Mapping[str, Any]) -> dict[str, dict[Strand, str
             name = stem.removesuffix(".plus").removesuffix(".minus") if by_strand else stem
             held.setdefault(name, {})[track["strand"]] = stem
     return held
-
-
-def _scored_regions(run: Run) -> list[Interval]:
-    with (run.path / "regions.tsv").open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        status = next(file).rstrip("\n").split("\t").index("status")
-        rows = (line.rstrip("\n").split("\t") for line in file)
-        return [
-            Interval(row[0], int(row[1]), int(row[2]), row[3], _strand(row[4]))
-            for row in rows
-            if row[status] == "scored"
-        ]
-
-
-def _strand(text: str) -> Strand:
-    return "+" if text == "+" else "-" if text == "-" else "."

@@ -5,6 +5,10 @@
 
 The null is a small genome with tracks of its own, to be opened in a browser like the real one. It is drawn from a
 seed, and kept: a run over the same regions with the same settings finds it there.
+
+Where windows explain the class that each is predicted to be, shuffled sequence must not: it is mostly predicted to be
+background, whatever it is compared with. A piece explains the class that was predicted for the place it was drawn
+from, so that the null tells what the method says of these classes, as often as they are met, where there is nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +17,16 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
+from gexplain.aggregation import Track
 from gexplain.arrays import IntArray
 from gexplain.attribution.explainers import Explainer
 from gexplain.attribution.target import Target
@@ -29,12 +37,12 @@ from gexplain.genome.shuffle import dinucleotide_shuffle
 from gexplain.genome.tracks import write_error
 from gexplain.models.model import Model
 from gexplain.outputs import TrackName, write_tracks
-from gexplain.pipeline import Weight, read_windows, tracks_of
+from gexplain.pipeline import Weight, WindowResult, read_windows, tracks_of
 from gexplain.plan import Plan, Status, StrandMode, plan_regions
+from gexplain.run_folder import NULL_FASTA
 from gexplain.store import WindowStore
 from gexplain.windows import Tiling
 
-NULL_FASTA = "null.fa"
 _ABOUT = "null.json"
 
 PIECE_WINDOWS = 3
@@ -50,7 +58,10 @@ _LINE = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NullReading:
-    """How the null is read: as the run itself. key: all that its tracks depend on but the sequence."""
+    """How the null is read: as the run itself. key: all that its tracks depend on but the sequence.
+
+    Where the target is what is predicted, that is all that the classes of the run's windows depend on, too.
+    """
 
     model: Model
     explainer: Explainer
@@ -96,23 +107,23 @@ class Null:
     folder: Path
     reading: NullReading
     strand: StrandMode
-    strands: Sequence[Strand]
+    pieces: Sequence[Interval]
     key: Mapping[str, object]
     is_whole: bool
 
     @classmethod
     def prepare(
-        cls, pieces: Sequence[tuple[Interval, str]], reading: NullReading, strand: StrandMode, kept: Path, work: Path
+        cls, drawn: Sequence[tuple[Interval, str]], reading: NullReading, strand: StrandMode, kept: Path, work: Path
     ) -> Null:
         """The null of these pieces: the one in `kept`, where a finished run keeps it, or a new one inside `work`.
 
         Raises RunError where its FASTA cannot be written.
         """
-        text = "".join(_fasta(index, piece, sequence) for index, (piece, sequence) in enumerate(pieces))
-        strands = [piece.strand for piece, _ in pieces]
+        text = "".join(_fasta(index, piece, sequence) for index, (piece, sequence) in enumerate(drawn))
+        pieces = [piece for piece, _ in drawn]
         key = json.loads(json.dumps({**reading.key, "null": hashlib.sha256(text.encode()).hexdigest()}))
         if _is_whole(kept, key, reading.names):
-            return cls(kept, reading, strand, strands, key, is_whole=True)
+            return cls(kept, reading, strand, pieces, key, is_whole=True)
         folder = work / "null"
         try:
             shutil.rmtree(folder, ignore_errors=True)
@@ -120,7 +131,7 @@ class Null:
             (folder / NULL_FASTA).write_text(text, encoding="utf-8")
         except OSError as error:
             raise write_error(folder, error) from error
-        return cls(folder, reading, strand, strands, key, is_whole=False)
+        return cls(folder, reading, strand, pieces, key, is_whole=False)
 
     def describe(self, seed: int) -> dict[str, object]:
         """What the manifest says of it."""
@@ -134,28 +145,35 @@ class Null:
         with Genome(self.folder / NULL_FASTA) as genome:
             return self._plan(genome).count_windows(self.reading.tiling)
 
-    def fill(self, progress: Callable[[int], None] | None = None) -> None:
+    def fill(self, scored: WindowStore, progress: Callable[[int], None] | None = None) -> None:
         """Read what is missing and write the tracks; an interrupted null is gone on with.
 
-        progress: called with the windows done.
+        scored: the run's own windows, all of them read; see `predicted_classes`. progress: called with the windows
+        done.
         """
         if self.is_whole:
             return
         reading = self.reading
-        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
+        targets = self._targets(scored)
+        held = json.dumps([self.key, [target.classes for target in targets]], sort_keys=True)
+        digest = hashlib.sha256(held.encode()).hexdigest()
         store_path = self.folder.parent / f"null-{digest[:16]}.sqlite"  # another null's has another name
         with Genome(self.folder / NULL_FASTA) as genome:
             plan = self._plan(genome)
+            target_of = dict(zip(genome.chroms, targets, strict=True))
             with WindowStore(store_path, plan.chroms, reading.tiling, self.key) as store:
                 n_done = store.n_done()
-                missing = plan.windows(reading.tiling, store.done)
-                for pool in read_windows(missing, genome, reading.explainer, reading.target):
-                    store.add(pool)
-                    n_done += len(pool)
-                    if progress is not None:
-                        progress(n_done)
-                tracks = tracks_of(store.all_results(), reading.model, reading.target, reading.weight)
-                write_tracks(self.folder, reading.names, ("bigwig",), plan.chroms, tracks)
+                # A pool is read for one target.
+                missing = sorted(
+                    plan.windows(reading.tiling, store.done), key=lambda one: target_of[one.chrom].classes
+                )
+                for target, windows in groupby(missing, key=lambda one: target_of[one.chrom]):
+                    for pool in read_windows(windows, genome, reading.explainer, target):
+                        store.add(pool)
+                        n_done += len(pool)
+                        if progress is not None:
+                            progress(n_done)
+                write_tracks(self.folder, reading.names, ("bigwig",), plan.chroms, self._tracks(store, target_of))
         try:
             about = {"key": self.key, "files": _digests(self.folder, reading.names)}
             (self.folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -164,10 +182,48 @@ class Null:
 
     def _plan(self, genome: Genome) -> Plan:
         regions = (
-            Region(Interval(name, 0, length, strand=strand), 0)
-            for (name, length), strand in zip(genome.chroms.items(), self.strands, strict=True)
+            Region(Interval(name, 0, length, strand=piece.strand), 0)
+            for (name, length), piece in zip(genome.chroms.items(), self.pieces, strict=True)
         )
         return plan_regions(regions, genome.chroms, strand=self.strand)
+
+    def _targets(self, scored: WindowStore) -> list[Target]:
+        """What each piece explains."""
+        target = self.reading.target
+        if target.classes:
+            return [target] * len(self.pieces)
+        return [replace(target, classes=(one,)) for one in predicted_classes(self.pieces, scored)]
+
+    def _tracks(self, store: WindowStore, target_of: Mapping[str, Target]) -> Iterator[tuple[Strand, Track]]:
+        reading = self.reading
+        for (name, target), piece in zip(target_of.items(), self.pieces, strict=True):
+            yield from tracks_of(store.results(name, piece.strand), reading.model, target, reading.weight)
+
+
+def predicted_classes(pieces: Sequence[Interval], scored: WindowStore) -> list[int]:
+    """The class that was predicted where each piece was drawn.
+
+    It is that of the scored window in its middle: of the windows inside the piece, on its strand, the one whose
+    middle is nearest (of two, the first). Windows of N alone have no class. A piece without any other, which the
+    shifts can lead to at a chromosome's end, takes the class that most windows of the run have.
+    """
+    most_common = cache(lambda: Counter(map(_predicted, scored.all_results())).most_common(1)[0][0])
+    found = (_class_in_the_middle(piece, scored) for piece in pieces)
+    return [most_common() if one is None else one for one in found]
+
+
+def _class_in_the_middle(piece: Interval, scored: WindowStore) -> int | None:
+    found = scored.results(piece.chrom, piece.strand, piece.start, piece.end)
+    inside = [one for one in found if one.window.end <= piece.end]
+    if not inside:
+        return None
+    middle = piece.start + piece.end
+    return _predicted(min(inside, key=lambda one: abs(one.window.start + one.window.end - middle)))
+
+
+def _predicted(result: WindowResult) -> int:
+    assert result.logits is not None
+    return int(result.logits.argmax())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

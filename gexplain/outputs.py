@@ -27,6 +27,7 @@ from gexplain.genome.sequence import count_ambiguous
 from gexplain.models.model import Model
 from gexplain.pipeline import BOOKS, Weight, tracks_of
 from gexplain.plan import REASONS, Plan, Status
+from gexplain.run_folder import SUFFIXES
 from gexplain.statistics import QUANTILES, TrackStatistics
 from gexplain.store import WindowStore
 from gexplain.windows import Tiling
@@ -44,15 +45,12 @@ class TrackWriter(Protocol):
 
 
 FORMATS: dict[str, tuple[str, Callable[[Path, Mapping[str, int]], TrackWriter]]] = {
-    "bigwig": (".bw", BigWigWriter),
-    "bedgraph": (".bedGraph", BedGraphWriter),
-    "npz": (".npz", NpzWriter),
+    "bigwig": (SUFFIXES["bigwig"], BigWigWriter),
+    "bedgraph": (SUFFIXES["bedgraph"], BedGraphWriter),
+    "npz": (SUFFIXES["npz"], NpzWriter),
 }
 
 _STRAND_SUFFIX: dict[Strand, str] = {".": "", "+": ".plus", "-": ".minus"}
-
-# The columns of regions.tsv that hold text; all others hold numbers, or "." where there is none.
-TEXT_COLUMNS = ("#chrom", "name", "strand", "status", "reason", "predicted")
 
 # Bases of a region looked at together, for regions.tsv and its counts.
 _PIECE = 1 << 20

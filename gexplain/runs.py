@@ -9,7 +9,6 @@ when it is whole, the manifest last. So a directory with a manifest.json is a fi
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import json
 import os
@@ -19,40 +18,27 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from gexplain.arrays import FloatArray
-from gexplain.errors import InputError, RunError, UsageError
+from gexplain.errors import RunError, UsageError
 from gexplain.genome.bedgraph import BedGraphWriter
-from gexplain.genome.bigwig import read_bigwig
-from gexplain.genome.fasta import Genome
-from gexplain.genome.intervals import Interval
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model
-from gexplain.null import NULL_FASTA, Null
-from gexplain.outputs import (
-    FORMATS,
-    TEXT_COLUMNS,
-)
+from gexplain.null import Null
 from gexplain.pipeline import WindowResult, tracks_of
 from gexplain.plan import REASONS, Status
 from gexplain.report.igv import write_igv_session
+from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, UNFINISHED, Run
 from gexplain.scoring import Progress, Scoring, nothing_scored_error, only_n_warnings, strict_error
 from gexplain.store import WindowStore, describe_difference
 from gexplain.windows import Window
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-MANIFEST = "manifest.json"
-UNFINISHED = ".unfinished"
 STORE = "windows.sqlite"
 LOCK = "lock"
 _OUTPUTS = ("tracks", "regions.tsv", "stats.tsv", "igv_session.xml")
-NULL = "null"
 _CALLS = [
     "motif_summary.tsv",
     *(
@@ -61,52 +47,6 @@ _CALLS = [
         for suffix in ("bed", "as", "bed.gz", "bed.gz.tbi", "bed.gz.csi")
     ),
 ]
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Run:
-    """A finished run: its directory, its manifest, and its tracks by name."""
-
-    path: Path
-    manifest: Mapping[str, Any]
-
-    @property
-    def tracks(self) -> dict[str, Path]:
-        """The file of each track, by the track's name: the bigWig if there is one, else the run's first format."""
-        suffixes = [FORMATS[one][0] for one in sorted(self.manifest["settings"]["formats"], key=list(FORMATS).index)]
-        return {name: self.path / "tracks" / f"{name}{suffixes[0]}" for name in self.manifest["tracks"]}
-
-    @property
-    def warnings(self) -> list[str]:
-        """What was passed over, in words."""
-        return list(self.manifest["warnings"])
-
-    def values(self, track: str, interval: Interval) -> FloatArray:
-        """A track's values (n,) over an interval; NaN where nothing was scored. UsageError without bigWigs."""
-        if "bigwig" not in self.manifest["settings"]["formats"]:
-            raise UsageError(f"{self.path} has no bigWigs to read values from", hint='score with formats=("bigwig",)')
-        return read_bigwig(self.tracks[track], interval.chrom, interval.start, interval.end)
-
-    def regions(self) -> pd.DataFrame:
-        """regions.tsv as a data frame, one row an input region."""
-        import pandas as pd
-
-        path = self.path / "regions.tsv"
-        with path.open(encoding="utf-8", errors="surrogateescape") as file:
-            columns = file.readline().rstrip("\n").split("\t")
-        # "." is a missing number, but a name like any other in a column of text, and so are NA and nan.
-        frame = pd.read_csv(
-            path,
-            sep="\t",
-            lineterminator="\n",
-            quoting=csv.QUOTE_NONE,  # quotes in a name are a part of it
-            na_values={column: ["."] for column in columns if column not in TEXT_COLUMNS},
-            keep_default_na=False,
-            dtype=dict.fromkeys(TEXT_COLUMNS, "str"),
-            dtype_backend="numpy_nullable",
-            encoding_errors="surrogateescape",
-        )
-        return frame.rename(columns={"#chrom": "chrom"})
 
 
 def score(
@@ -140,12 +80,15 @@ def score_inputs(
     output: str | os.PathLike[str] | None,
     settings: ScoreSettings,
     progress: Progress | None = None,
+    call_progress: Progress | None = None,
 ) -> Run:
-    """`score`, of inputs that are open already."""
+    """`score`, of inputs that are open already. call_progress: called as seqlets and hits are called."""
     if output is None:
         temporary = Path(tempfile.mkdtemp(prefix="gexplain-"))
         try:
-            run = score_inputs(inputs, model, output=temporary, settings=settings, progress=progress)
+            run = score_inputs(
+                inputs, model, output=temporary, settings=settings, progress=progress, call_progress=call_progress
+            )
         except BaseException:
             shutil.rmtree(temporary)
             raise
@@ -171,7 +114,7 @@ def score_inputs(
             scoring.fill(store, null, progress)
             computed = time.monotonic()
             if store.n_scored():
-                manifest = scoring.write(store, null, work)
+                manifest = scoring.write(store, null, work, call_progress)
         if manifest is None:
             _empty(work)  # nothing to resume
             raise nothing_scored_error(inputs.source)
@@ -192,6 +135,7 @@ def stream_bedgraph(
     progress: Progress | None = None,
 ) -> list[str]:
     """Write the one relevance track of a run to a text stream, as it is computed; returns warnings."""
+    settings = replace(settings, null_regions=0, motifs=None)  # nothing is called
     scoring = Scoring.prepare(inputs, model, settings)
     relevance = [name for name in scoring.names if name.kind == "relevance"]
     if len(relevance) != 1:
@@ -218,50 +162,6 @@ def stream_bedgraph(
     if n_only_n and settings.strict:
         raise strict_error(inputs.source, n_only_n)
     return [*inputs.warnings, *only_n_warnings(n_only_n)]
-
-
-def open_run(path: str | os.PathLike[str]) -> Run:
-    """The finished run in a directory. InputError where there is none."""
-    out = Path(path)
-    if not (out / MANIFEST).exists():
-        if (out / UNFINISHED).exists():
-            raise InputError(
-                f"{out}: the run is not finished",
-                hint="give its gexplain score command again: it goes on where it stopped",
-            )
-        raise InputError(
-            f"{out} holds no gexplain run: there is no {MANIFEST}",
-            hint="give the directory that gexplain score -o wrote",
-        )
-    manifest: Any = None
-    try:
-        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        is_manifest = {"settings", "genome", "tracks", "warnings"} <= manifest.keys()
-    except (ValueError, AttributeError):
-        is_manifest = False
-    if not is_manifest:
-        raise InputError(
-            f"{out / MANIFEST} is no manifest of gexplain", hint="give the directory that gexplain score -o wrote"
-        )
-    return Run(out, manifest)
-
-
-def open_genome(run: Run, path: str | os.PathLike[str] | None = None) -> Genome:
-    """The FASTA of a run, from where it was or from `path`. InputError for another one."""
-    fasta = Path(path if path is not None else run.manifest["genome"]["file"])
-    if path is None and not fasta.exists():
-        raise InputError(
-            f"{run.path}: its genome, {fasta}, is not there",
-            hint="say where it is now (GENOME; of an export --genome FASTA)",
-        )
-    genome = Genome(fasta)
-    if genome.sha256() != run.manifest["genome"]["sha256"]:
-        genome.close()
-        raise InputError(
-            f"{fasta} is not the genome of {run.path}: its sha256 is another than in {MANIFEST}",
-            hint="give the very FASTA that was scored",
-        )
-    return genome
 
 
 def _check_directory(out: Path, settings: ScoreSettings) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from gexplain.attribution.explainers import TokenExplainer
 from gexplain.attribution.target import Target, parse_target
-from gexplain.calls import HITS, SEQLETS, call_hits, call_seqlets, from_run, read_scored_regions
+from gexplain.calls import HITS, SEQLETS, call_hits, call_seqlets, from_run
 from gexplain.errors import InputError, SkippedRegionsError, UsageError, count
 from gexplain.genome.bed_table import index_bed, write_autosql
 from gexplain.inputs import Inputs, ScoreSettings
@@ -29,12 +29,13 @@ from gexplain.null import Null, NullReading, default_null_regions, draw_null
 from gexplain.outputs import RegionTable, TrackName, name_tracks, write_statistics, write_tracks
 from gexplain.pipeline import WindowResult, read_windows, tracks_of
 from gexplain.plan import REASONS, Status
+from gexplain.run_folder import read_scored_regions
 from gexplain.statistics import TrackStatistics
 from gexplain.store import WindowStore
 from gexplain.windows import DEFAULT_WINDOW, Tiling, Window
 
 Progress = Callable[[int, int], None]
-"""Called with the windows done and the windows in all."""
+"""Called with the windows (of calls: the bases) done, and those in all."""
 
 # More of the letters read than this are worth a warning.
 AMBIGUOUS_SHARE = 0.1
@@ -150,8 +151,11 @@ class Scoring:
         pieces = draw_null(self.inputs.plan, self.inputs.genome, self.tiling, self.n_null, self.settings.seed)
         if not pieces:
             return None
+        key = self._reading()
+        if not self.target.classes:  # then it depends on what is predicted, and so on all that is read
+            key |= {"genome": self.inputs.genome_sha256, "scored regions": self.inputs.plan.sha256()}
         reading = NullReading(
-            self.model, self.explainer, self.target, self.tiling, self.settings.weight, self.names, self._reading()
+            self.model, self.explainer, self.target, self.tiling, self.settings.weight, self.names, key
         )
         return Null.prepare(pieces, reading, self.settings.strand, kept, work)
 
@@ -169,10 +173,16 @@ class Scoring:
         for pool in self.results(missing, store.n_done(), lambda n_done, _: tell(n_done)):
             store.add(pool)
         if null is not None and store.n_scored():
-            null.fill(lambda n_done: tell(n_windows + n_done))
+            store.commit()  # the null may take long, and is of these windows
+            null.fill(store, lambda n_done: tell(n_windows + n_done))
 
-    def write(self, store: WindowStore, null: Null | None, work: Path) -> dict[str, Any]:
-        """Write all outputs but the manifest into the work directory; returns the manifest."""
+    def write(
+        self, store: WindowStore, null: Null | None, work: Path, call_progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Write all outputs but the manifest into the work directory; returns the manifest.
+
+        call_progress: called as seqlets and hits are called.
+        """
         inputs, plan = self.inputs, self.inputs.plan
         shutil.rmtree(work / "tracks", ignore_errors=True)
         (work / "tracks").mkdir()
@@ -187,7 +197,8 @@ class Scoring:
         write_statistics(work / "stats.tsv", statistics)
         manifest = self._manifest(store, statuses, statistics)
         if null is not None:
-            manifest["calls"] = self._call(null, work, statistics)
+            manifest["calls"], warnings = self._call(null, work, statistics, call_progress)
+            manifest["warnings"] += warnings
         elif self.n_null:
             manifest["warnings"].append(
                 "no seqlets and no hits: no piece of the regions could be shuffled for a null"
@@ -197,36 +208,56 @@ class Scoring:
                 path.unlink()
         return manifest
 
-    def _call(self, null: Null, work: Path, statistics: Mapping[str, TrackStatistics]) -> dict[str, Any]:
-        """Write seqlets and hits, from what lies in the work directory; returns what the manifest says of them."""
+    def _call(
+        self, null: Null, work: Path, statistics: Mapping[str, TrackStatistics], progress: Progress | None
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Write seqlets and hits, from what lies in the work directory; returns what the manifest says of them, and
+        warnings.
+        """
         settings = self.settings
         # Where all regions of a strand are N alone, neither its track nor its null has a value.
-        stems = [one.stem for one in self.names if one.kind == "relevance" and statistics[one.stem].n_bases]
-        tracks = {stem: work / "tracks" / f"{stem}.bw" for stem in stems}
-        attributions = from_run(tracks, self.inputs.genome, null.folder, read_scored_regions(work / "regions.tsv"))
+        names = [one for one in self.names if one.kind == "relevance" and statistics[one.stem].n_bases]
+        attributions = from_run(
+            {one.stem: work / "tracks" / f"{one.stem}.bw" for one in names},
+            self.inputs.genome,
+            null.folder,
+            read_scored_regions(work / "regions.tsv"),
+            {one.stem: one.strand for one in names} if settings.strand == "region" else None,
+        )
+        n_bases = attributions.n_bases()
+        n_all = n_bases * (1 if self.motifs is None else 2)
+
+        def tell_from(n_before: int) -> Progress | None:
+            return None if progress is None else lambda n_done, _: progress(n_before + n_done, n_all)
+
         called: dict[str, Any] = {"null": null.describe(settings.seed)}
-        called["seqlets"] = call_seqlets(attributions, work / "seqlets.bed", q=settings.q)
+        seqlets = call_seqlets(attributions, work / "seqlets.bed", q=settings.q, progress=tell_from(0))
+        called["seqlets"], warnings = seqlets.counts, seqlets.warnings
         tables = {"seqlets": SEQLETS}
         if self.motifs is not None:
+            is_file = self.motifs.source == self.motifs_spec
             called["motifs"] = {
-                "given as": self.motifs_spec,
+                # Whoever reads it again may be in another folder.
+                "given as": str(Path(self.motifs_spec).resolve()) if is_file else self.motifs_spec,
                 "source": self.motifs.source,
                 "motifs": len(self.motifs),
             }
-            called["primary hits"] = call_hits(
+            hits = call_hits(
                 attributions,
                 self.motifs,
                 work / "hits.bed",
                 summary=work / "motif_summary.tsv",
                 q=settings.q,
                 match_p=settings.match_p,
+                progress=tell_from(n_bases),
             )
+            called["primary hits"], warnings = hits.counts, [*warnings, *hits.warnings]
             tables["hits"] = HITS
         for name, schema in tables.items():
             write_autosql(work / f"{name}.as", schema)
             if settings.tabix:
                 index_bed(work / f"{name}.bed", self.inputs.plan.chroms)
-        return called
+        return called, warnings
 
     def _manifest(
         self, store: WindowStore, statuses: Counter[Status], statistics: Mapping[str, TrackStatistics]

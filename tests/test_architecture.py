@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tiny_tracks import word_motif, write_bigwig, write_fasta, write_meme
 
 import gexplain
 
@@ -24,6 +26,7 @@ LAYERS = [
     {"inputs"},
     {"pipeline"},
     {"store"},
+    {"run_folder"},
     {"outputs"},
     {"null"},
     {"calls"},
@@ -77,12 +80,18 @@ def test_every_module_has_its_layer():
         "evaluation",
         "motifs",
         "calls.py",
+        "run_folder.py",
+        "attributions.py",
+        "export.py",
     ],
 )
 def test_torch_stops_at_attribution(layer):
     path = ROOT / layer
     for module in path.rglob("*.py") if path.is_dir() else [path]:
         assert "import torch" not in module.read_text(encoding="utf-8"), module
+
+
+HEAVY = "import sys; print('heavy', {'torch', 'transformers', 'pandas'} & {*sys.modules})"
 
 
 def in_a_fresh_process(code: str) -> str:
@@ -93,7 +102,7 @@ def in_a_fresh_process(code: str) -> str:
     "action",
     [
         "import gexplain",
-        "import gexplain; gexplain.ScoreSettings, gexplain.InputError",
+        "import gexplain; gexplain.ScoreSettings, gexplain.InputError, gexplain.Run",
         "import gexplain; gexplain.TrainSettings, gexplain.read_bed_data, gexplain.read_csv_data",
         "from gexplain_cli.main import cli; cli.main(['--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['score', '--help'], standalone_mode=False)",
@@ -101,10 +110,21 @@ def in_a_fresh_process(code: str) -> str:
     ],
 )
 def test_neither_torch_nor_transformers_is_loaded_before_a_model_is(action):
-    heavy = in_a_fresh_process(
-        f"{action}\nimport sys; print('heavy', {{'torch', 'transformers', 'pandas'}} & {{*sys.modules}})"
-    )
+    heavy = in_a_fresh_process(f"{action}\n{HEAVY}")
     assert heavy.splitlines()[-1] == "heavy set()"
+
+
+@pytest.mark.parametrize("command", [["seqlets"], ["hits", "--motifs", "motifs.meme"]])
+def test_neither_is_loaded_to_call_of_a_track(tmp_path, command):
+    """memelite, which scans for motifs, brings pandas."""
+    write_fasta(tmp_path / "g.fa", {"chr1": "ACGTTGCA" * 20})
+    write_bigwig(tmp_path / "t.bw", {"chr1": 160}, {"chr1": np.arange(160.0)})
+    write_meme(tmp_path / "motifs.meme", [word_motif("M1", "TTGCAACG")])
+    words = [*command, "t.bw", "g.fa", "-o", "called.bed"]
+    action = f"from gexplain_cli.main import cli; cli.main({words}, standalone_mode=False)"
+    heavy = in_a_fresh_process(f"import os; os.chdir({str(tmp_path)!r}); {action}; {HEAVY}")
+    assert (tmp_path / "called.bed").exists()
+    assert heavy.splitlines()[-1] == ("heavy {'pandas'}" if "hits" in command else "heavy set()")
 
 
 def test_public_names_are_sorted_and_exist():

@@ -96,9 +96,9 @@ def test_only_a_track_without_a_null_is_compared_with_itself(folder, run):
 
 def test_regions_are_the_stretches_unless_they_are_given(folder):
     with open_attributions(folder / "t.bw", folder / "g.fa") as alone:
-        assert [alone.territories.name(i) for i in range(3)] == ["b:1-400", "b:431-900", "a:1-300"]
+        assert [alone.tracks["t"].territories.name(i) for i in range(3)] == ["b:1-400", "b:431-900", "a:1-300"]
     with open_attributions(folder / "t.bw", folder / "g.fa", regions=folder / "regions.bed") as given:
-        assert [given.territories.name(i) for i in range(2)] == ["one", "a:6-50"]
+        assert [given.tracks["t"].territories.name(i) for i in range(2)] == ["one", "a:6-50"]
 
 
 def test_what_was_made_of_a_bedgraph_is_gone_after(folder):
@@ -115,7 +115,8 @@ def test_a_run_has_its_tracks_null_and_regions(run, tmp_path):
     assert seqlets(tmp_path, run.path) == (run.path / "seqlets.bed").read_text().splitlines()
     with open_attributions(str(run.path)) as attributions:
         assert list(attributions.tracks) == ["none", "promoter", "enhancer"]
-        assert [attributions.territories.name(i) for i in range(2)] == ["first", "a:11-200"]
+        for track in attributions.tracks.values():
+            assert [track.territories.name(i) for i in range(2)] == ["first", "a:11-200"]
         assert attributions.n_bases() == 3 * 1200
 
 
@@ -143,7 +144,57 @@ def test_motifs_are_those_of_the_run_or_of_its_model(run, folder, cnn, tmp_path)
     assert default_motifs(without.path) == bundled.DEFAULT_MOTIFS
 
 
+def scored_with_motifs(folder, cnn, tmp_path, monkeypatch, spec: str):
+    """A run in another folder than its motifs, which are given as a person there types them."""
+    monkeypatch.chdir(tmp_path)
+    settings = gexplain.ScoreSettings(null_regions=2, motifs=spec, window=64)
+    gexplain.score([Interval("b", 100, 200)], folder / "g.fa", cnn, output=tmp_path / "out", settings=settings)
+
+
+def test_a_motif_file_given_by_a_relative_path_is_found_from_anywhere(folder, cnn, tmp_path, monkeypatch):
+    shutil.copy(folder / "motifs.meme", tmp_path / "own.meme")
+    scored_with_motifs(folder, cnn, tmp_path, monkeypatch, "own.meme")
+    monkeypatch.chdir(folder)
+    assert default_motifs(tmp_path / "out") == str(tmp_path / "own.meme")
+
+
+def test_a_group_of_jaspar_is_no_path(folder, cnn, tmp_path, monkeypatch):
+    scored_with_motifs(folder, cnn, tmp_path, monkeypatch, "jaspar:urochordates")
+    assert default_motifs(tmp_path / "out") == "jaspar:urochordates"
+
+
+def test_motifs_that_changed_after_the_run_are_told(folder, cnn, tmp_path, monkeypatch):
+    write_meme(tmp_path / "own.meme", [word_motif("M1", "TGACTCAG")])
+    scored_with_motifs(folder, cnn, tmp_path, monkeypatch, "own.meme")
+    write_meme(tmp_path / "own.meme", [word_motif("M1", "TGACTCAC")])
+    path = tmp_path / "own.meme"
+    with pytest.raises(
+        InputError, match=rf"^{path} has changed: .* {path.parent}/out was scored with.*(.|\n)*--motifs {path} "
+    ):
+        default_motifs(tmp_path / "out")
+
+
 # ---- What does not fit ----
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_errors_name_a_track_as_it_was_given(folder, tmp_path, is_stream):
+    """Not by the copy that was made of it, whether it is opened or called."""
+
+    def message(text: str) -> str:
+        (tmp_path / "given.bg").write_text(text)
+        source = io.BytesIO(text.encode()) if is_stream else tmp_path / "given.bg"
+        with pytest.raises(InputError) as told, open_attributions(source, folder / "g.fa") as attributions:
+            raise InputError(f"{attributions.tracks.popitem()[1].path} was called", hint="leave")
+        return str(told.value)
+
+    name = "standard input" if is_stream else f"{tmp_path}/given.bg"
+    assert message("") == f"{name} has no values\n    fix: give a bedGraph with at least one line"
+    assert message("b\tx\n").startswith(f"line 1 of {name}: no bedGraph")
+    assert message("b\t5\t9\t1\nb\t1\t3\t1\n").endswith(
+        f"    fix: bedtools sort -g {folder}/g.fa.fai -i {'-' if is_stream else name}"
+    )
+    assert message("b\t5\t9\t1\n") == f"{name} was called\n    fix: leave"
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def _many_hits():
     """More matches count as used than in earnest, so that small runs have hits to look at."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hits, "USED_P", 0.1)
+        patch.setattr(hits, "NEAR_P", 0.5)
         yield
 
 
@@ -182,7 +184,9 @@ def test_the_summary_has_a_line_for_every_motif_and_counts_the_hits(run, fasta):
     }
     for one in lines:
         own = [row for row in rows if (row["track"], row["motif"]) == (one["#track"], one["motif"])]
-        assert int(one["hits"]) == len(own) <= int(one["used"]) <= int(one["matches"])
+        places = {(row["chrom"], row["start"], row["end"]) for row in own}  # a match on both strands is one
+        assert int(one["hits"]) == len(own)
+        assert len(places) <= int(one["used"]) <= int(one["matches"])
         assert int(one["primary_hits"]) == sum(row["isPrimary"] == "1" for row in own)
         assert int(one["regions_with_hit"]) == len({row["region"] for row in own})
         assert (one["q"] == ".") == (one["enrichment"] == ".") == (one["matches"] == "0")
@@ -251,6 +255,33 @@ def test_each_strand_has_calls_against_its_own_null(fasta, cnn, settings, tmp_pa
         assert {row["track"] for row in rows} == {"promoter.plus", "promoter.minus"}
 
 
+@pytest.mark.parametrize("is_again", [False, True])
+def test_a_call_of_a_strand_names_a_region_of_that_strand(fasta, cnn, settings, tmp_path, is_again):
+    """The nearest of them, though one of the other strand lies on its very bases."""
+    regions = [
+        Interval("chr1", 100, 900, "forward", "+"),
+        Interval("chr1", 300, 700, "reverse", "-"),
+        Interval("chr2", 100, 700, "alone", "-"),
+    ]
+    changed = dataclasses.replace(settings, strand="region", target="promoter")
+    by_strand = gexplain.score(regions, fasta, cnn, output=tmp_path / "out", settings=changed)
+    for table, schema in (("seqlets", SEQLETS), ("hits", HITS)):
+        path = by_strand.path / f"{table}.bed"
+        if is_again:
+            path = tmp_path / f"{table}.bed"
+            with open_attributions(by_strand.path) as attributions:
+                if table == "seqlets":
+                    call_seqlets(attributions, path, q=1)
+                else:
+                    call_hits(attributions, load_motifs(settings.motifs), path, q=1, match_p=MATCH_P)
+        named = {(row["track"], row["chrom"], row["region"]) for row in rows_of(path, schema, fasta)}
+        assert named == {
+            ("promoter.plus", "chr1", "forward"),
+            ("promoter.minus", "chr1", "reverse"),
+            ("promoter.minus", "chr2", "alone"),
+        }
+
+
 def test_calls_need_no_bigwig_to_be_kept(run, fasta, cnn, settings, tmp_path):
     text = score(fasta, cnn, tmp_path, settings, formats=("bedgraph",))
     assert {path.suffix for path in (tmp_path / "tracks").iterdir()} == {".bedGraph"}
@@ -290,6 +321,11 @@ def test_a_strand_whose_regions_are_n_alone_has_no_calls(cnn, settings, tmp_path
     assert list(run.manifest["calls"]["seqlets"]) == ["promoter.plus"]
     with open_attributions(tmp_path / "out") as attributions:
         assert list(attributions.tracks) == ["promoter.plus"]
+    with (
+        pytest.raises(InputError, match=r"'promoter\.minus' has no values.*\n.*--track takes promoter\.plus"),
+        open_attributions(tmp_path / "out", tracks=["promoter.minus"]),
+    ):
+        pytest.fail("opened")
 
 
 def test_indexed_tables_hold_the_rows(fasta, cnn, settings, tmp_path):
@@ -402,17 +438,104 @@ def test_where_a_region_has_no_positive_relevance_the_share_is_0(genome, tmp_pat
     assert {line.split("\t")[9] for line in lines} == {"0"}
 
 
-def test_chromosomes_without_regions_count_for_none(genome, tmp_path):
+@pytest.mark.parametrize("with_null", [False, True])
+def test_regions_are_all_of_a_track_that_is_looked_at(genome, tmp_path, with_null):
+    """All else is as if it had not been scored: for calls, their q, the summary, and the null of the track itself."""
+    regions = [Interval("a", 1200, 2300, "one"), Interval("a", 300, 1000, "two")]
     track = noise_track(tmp_path / "t.bw", 1)
-    attributions = from_track(track, genome, regions=[Interval("b", 0, 700, "only")])
-    call_hits(attributions, motif_set(), tmp_path / "hits.bed", summary=tmp_path / "s.tsv", q=1, match_p=MATCH_P)
-    rows = rows_of(tmp_path / "hits.bed", HITS, genome.path)
-    assert {(row["chrom"], row["region"]) for row in rows} == {("a", "."), ("b", "only")}
-    with (tmp_path / "s.tsv").open() as file:
-        for one in csv.DictReader(file, delimiter="\t"):
-            assert int(one["regions_with_hit"]) == any(
-                row["motif"] == one["motif"] and row["region"] == "only" for row in rows
-            )
+    with BigWig(track) as file:
+        values = file.values("a", 0, LENGTHS["a"])
+    values[[not any(one.start <= base < one.end for one in regions) for base in range(len(values))]] = np.nan
+    (tmp_path / "cut").mkdir()
+    cut = write_bigwig(tmp_path / "cut" / "t.bw", LENGTHS, {"a": values})
+    null = (noise_track(tmp_path / "null.bw", 2), genome.path) if with_null else None
+    written = []
+    for one in (from_track(track, genome, null=null, regions=regions), from_track(cut, genome, null=null)):
+        call_seqlets(one, tmp_path / "seqlets.bed", q=1)
+        call_hits(one, motif_set(), tmp_path / "hits.bed", summary=tmp_path / "s.tsv", q=1, match_p=MATCH_P)
+        tables = [rows_of(tmp_path / f"{name}.bed", schema, genome.path) for name, schema in TABLES.items()]
+        assert all(tables)
+        summary = [row.split("\t")[:7] + row.split("\t")[8:] for row in (tmp_path / "s.tsv").read_text().splitlines()]
+        whose = {row["region"] for table in tables for row in table}
+        for row in (row for table in tables for row in table):
+            row.pop("region")
+            row.pop("share", None)
+        written.append((tables, summary, whose))
+    assert written[0][:2] == written[1][:2]
+    assert written[0][2] == {"one", "two"}
+
+
+TABLES = {"seqlets": SEQLETS, "hits": HITS}
+
+
+# -- a null that is too small ---------------------------------------------------------------------------------
+
+
+def spiked(path: Path, n_spikes: int, seed: int = 1, height: float = 20) -> Path:
+    """Noise over the genome, and so many spans that are far above it."""
+    values = {name: np.random.default_rng([seed, n]).normal(size=n) for name, n in LENGTHS.items()}
+    for spike in range(n_spikes):
+        values["a"][30 * spike : 30 * spike + 15] += height
+    return write_bigwig(path, LENGTHS, values)
+
+
+def called_of(table: str, attributions, folder: Path, q: float):
+    if table == "seqlets":
+        return call_seqlets(attributions, folder / "seqlets.bed", q=q)
+    return call_hits(attributions, motif_set(), folder / "hits.bed", q=q, match_p=MATCH_P)
+
+
+@pytest.mark.parametrize(("table", "n_few", "n_many"), [("seqlets", 2, 60), ("hits", 3, 60)])
+def test_calls_that_a_larger_null_would_make_are_told(genome, tmp_path, table, n_few, n_many):
+    """None of k that beat everything in the null is called if k q is less than what is likely to do so by chance."""
+    null = spiked(tmp_path / "null.bw", 0, seed=2), genome.path
+
+    def warnings(n_spikes: int, q: float = 0.05, null=null) -> list[str]:
+        attributions = from_track(spiked(tmp_path / "t.bw", n_spikes), genome, null=null)
+        return called_of(table, attributions, tmp_path, q).warnings
+
+    (told,) = warnings(n_few)
+    factor = re.fullmatch(
+        rf"no {table} of q at most 0.05 in t: some (?:spans|motif matches) there beat everything in the null, but so"
+        r" few need a null at least (\d+) times as large; give more shuffled sequence with --null",
+        told,
+    )
+    assert len((tmp_path / f"{table}.bed").read_text().splitlines()) == 1
+    assert warnings(n_many) == []
+    assert len((tmp_path / f"{table}.bed").read_text().splitlines()) > 1
+    as_strong = spiked(tmp_path / "same.bw", n_many, seed=3), genome.path
+    assert not any("times as large" in warning for warning in warnings(n_few, null=as_strong))
+
+    assert warnings(n_few, q=1) == []
+    rows = rows_of(tmp_path / f"{table}.bed", TABLES[table], genome.path)
+    if table == "seqlets":
+        rows = [row for row in rows if row["direction"] == "high"]
+    best = min(float(row["p"]) for row in rows)
+    n_best = sum(float(row["p"]) == best for row in rows)
+    n_chance = len(rows) * best if table == "seqlets" else 1  # of hits: the null has as many bases
+    assert int(factor[1]) == math.ceil(n_chance / n_best / 0.05)
+
+
+def test_where_nothing_is_called_the_least_q_is_told(genome, tmp_path):
+    table = "seqlets"
+    null = spiked(tmp_path / "null.bw", 20, seed=3, height=40), genome.path
+    attributions = from_track(spiked(tmp_path / "t.bw", 60), genome, null=null)
+    (least,) = called_of(table, attributions, tmp_path, 0.01).warnings
+    assert re.fullmatch(rf"no {table} of q at most 0.01 in t: the least q there is 0\.\d+", least)
+    assert called_of(table, attributions, tmp_path, 1.0).warnings == []
+    rows = rows_of(tmp_path / f"{table}.bed", TABLES[table], genome.path)
+    assert least.endswith(f" {min(float(row['q']) for row in rows):.2g}")
+
+
+def test_a_warning_of_a_small_null_is_of_all_tracks_without_a_call(run):
+    """Only of those: in the others the null was large enough for something."""
+    with open_attributions(run.path) as attributions:
+        told = call_seqlets(attributions, run.path / "again.bed", q=0.01)
+    (run.path / "again.bed").unlink()
+    none = [name for name, n in told.counts.items() if not n]
+    (warning,) = told.warnings
+    assert f" in {', '.join(none)}: " in warning
+    assert warning.endswith("; score with a higher --null-regions (now 12)")
 
 
 # -- what cannot be used --------------------------------------------------------------------------------------

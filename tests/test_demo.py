@@ -15,7 +15,7 @@ from gexplain.evaluation.localisation import away_from, call_peaks
 from gexplain.genome.bigwig import BigWigWriter, bigwig_chroms, read_bigwig
 from gexplain.genome.intervals import Interval
 from gexplain.models.model import load_model
-from gexplain.runs import Run
+from gexplain.run_folder import Run
 
 WINDOW = 101
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
+from tiny import tiny_cnn_state
 from tiny_tracks import random_letters, write_fasta
 
 import gexplain
@@ -19,10 +24,13 @@ from gexplain.errors import RunError
 from gexplain.genome.bed import Region
 from gexplain.genome.bigwig import BigWig
 from gexplain.genome.fasta import Genome
-from gexplain.genome.intervals import Interval
-from gexplain.null import PIECE_WINDOWS, default_null_regions, draw_null
+from gexplain.genome.intervals import Interval, Strand, parse_region
+from gexplain.models.cnn import CnnConfig, save_cnn_checkpoint
+from gexplain.null import PIECE_WINDOWS, default_null_regions, draw_null, predicted_classes
+from gexplain.pipeline import WindowResult
 from gexplain.plan import plan_regions
-from gexplain.windows import Tiling
+from gexplain.store import WindowStore
+from gexplain.windows import Tiling, Window
 
 WINDOW, STRIDE = 64, 32
 TILING = Tiling(WINDOW, STRIDE)
@@ -315,3 +323,271 @@ def test_a_null_is_described_in_the_manifest(fasta, cnn, tmp_path):
     with Genome(tmp_path / "null" / "null.fa") as shuffled:
         assert run.manifest["calls"]["null"] == {"regions": 6, "bases": sum(shuffled.chroms.values()), "seed": 7}
     assert json.loads((tmp_path / "null" / "null.json").read_text())["key"]["window"] == WINDOW
+
+
+# ---- Of a run that explains what is predicted ----
+
+LABELS = ("none", "promoter", "enhancer")
+MIXED = [*REGIONS, Interval("chr1", 1600, 2400), Interval("gappy", 300, 700)]
+
+
+@pytest.fixture(scope="module")
+def undecided(genome, tmp_path_factory):
+    """A tiny CNN that predicts each of its three classes about as often."""
+    config = CnnConfig(len(LABELS), n_filters=12, filter_width=7, hidden=5)
+    state = tiny_cnn_state(config, seed=1)
+
+    def load(name: str):
+        folder = tmp_path_factory.mktemp("undecided") / name
+        options = {"labels": LABELS, "head": "classification", "window": WINDOW}
+        return gexplain.load_model(save_cnn_checkpoint(folder, state, config, **options), device="cpu")
+
+    windows = [genome.fetch("chr1", start, start + WINDOW) for start in range(0, 2900, STRIDE)]
+    state["classifier.bias"] -= torch.tensor(load("biased").predict(windows).mean(0))
+    return load("undecided")
+
+
+def null_pieces(out) -> list[tuple[str, Interval, str, Strand]]:
+    """Name, place, sequence and strand of every piece."""
+    with Genome(out / "null" / "null.fa") as shuffled:
+        text = (out / "null" / "null.fa").read_text()
+        headers = [line[1:].split() for line in text.splitlines() if line.startswith(">")]
+        return [
+            (name, parse_region(place, {}), shuffled.fetch(name, 0, shuffled.chroms[name]), strand)
+            for name, place, strand in headers
+        ]
+
+
+def windows_by_definition(genome, regions, shifts: int) -> Iterator[tuple[Interval, int]]:
+    """The windows that each region asks for, with its place in the list."""
+    for nth, region in enumerate(regions):
+        length = genome.chroms[region.chrom]
+        width = min(WINDOW, length)
+        starts = [(region.start + region.end) // 2 - width // 2]
+        if region.width > width:
+            starts = [region.start // STRIDE * STRIDE]
+            while starts[-1] + width < region.end:
+                starts.append(starts[-1] + STRIDE)
+        for start in starts:
+            for shift in range(shifts):
+                first = min(max(0, start + shift - shifts // 2), length - width)
+                yield Interval(region.chrom, first, first + width), nth
+
+
+def class_by_definition(model, genome, regions, place: Interval, strand: Strand, shifts: int = 1) -> int:
+    """The class predicted for the window in the middle of a place, by plain search; strand "." reads both."""
+    best: tuple[float, int] | None = None
+    found = -1
+    for window, nth in windows_by_definition(genome, regions, shifts):
+        letters = genome.fetch(window.chrom, window.start, window.end)
+        is_inside = window.chrom == place.chrom and place.start <= window.start and window.end <= place.end
+        if not is_inside or set(letters) == {"N"} or (strand != "." and regions[nth].strand != strand):
+            continue
+        distance = abs((window.start + window.end) / 2 - (place.start + place.end) / 2)
+        if best is None or (distance, window.start) < best:
+            best = (distance, window.start)
+            reads = {".": "both", "+": "forward", "-": "reverse"}[strand]
+            found = int(model.predict([letters], strand=reads)[0].argmax())
+    return found
+
+
+def read_null(out, name: str) -> dict[str, np.ndarray]:
+    with BigWig(out / "null" / f"{name}.bw") as track:
+        return {chrom: track.values(chrom, 0, length) for chrom, length in track.chroms.items()}
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("explained", ["logit", "margin"])
+def test_where_one_class_is_predicted_the_null_is_that_of_this_target(
+    fasta, genome, undecided, tmp_path, label, explained
+):
+    windows = [Interval("chr1", start, start + WINDOW) for start in range(0, 2900, STRIDE)]
+    logits = undecided.predict([genome.fetch(one) for one in windows])
+    regions = [one for one, best in zip(windows, logits.argmax(1), strict=True) if LABELS[best] == label]
+    settings = {"null_regions": 12, "explained": explained, "weight": "probability"}
+    score(fasta, undecided, tmp_path / "predicted", regions, target="predicted", **settings)
+    score(fasta, undecided, tmp_path / "named", regions, target=label, **settings)
+    one, other = null_files(tmp_path / "predicted"), null_files(tmp_path / "named")
+    assert one["null.fa"] == other["null.fa"]
+    for suffix in (".bw", ".prediction.bw"):
+        assert one[f"predicted{suffix}"] == other[f"{label}{suffix}"]
+    of_pieces = undecided.predict([letters for _, _, letters, _ in null_pieces(tmp_path / "named")]).argmax(1)
+    assert any(LABELS[best] != label for best in of_pieces)  # else it could not go wrong
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"strand": "region", "explained": "margin"},
+        {"shifts": 4, "weight": "probability"},
+        {"method": "gradient-x-input", "batch_size": 1},
+    ],
+)
+def test_a_piece_explains_the_class_predicted_where_it_was_drawn(fasta, genome, undecided, tmp_path, changes):
+    """Each piece's track is that of scoring the null's FASTA for the class of the window in the piece's middle."""
+    regions = [dataclasses.replace(one, strand="-" if one.start == 1600 else "+") for one in MIXED]
+    score(fasta, undecided, tmp_path / "out", regions, target="predicted", null_regions=25, **changes)
+    pieces = null_pieces(tmp_path / "out")
+    whole = [Interval(name, 0, len(letters), strand=strand) for name, _, letters, strand in pieces]
+    shuffled = tmp_path / "out" / "null" / "null.fa"
+    runs = [
+        score(shuffled, undecided, tmp_path / label, whole, target=label, null_regions=0, **changes)
+        for label in LABELS
+    ]
+    classes = set()
+    for name, place, letters, strand in pieces:
+        best = class_by_definition(undecided, genome, regions, place, strand, changes.get("shifts", 1))
+        classes.add(best)
+        suffix = {".": "", "+": ".plus", "-": ".minus"}[strand]
+        for stem in ("", ".prediction"):
+            np.testing.assert_allclose(
+                read_null(tmp_path / "out", f"predicted{stem}{suffix}")[name],
+                runs[best].values(f"{LABELS[best]}{stem}{suffix}", Interval(name, 0, len(letters))),
+                atol=1e-6,
+                err_msg=f"{place} {LABELS[best]}",
+            )
+    assert classes == {0, 1, 2}
+
+
+def test_a_piece_of_one_window_is_an_explanation_of_its_sequence(fasta, genome, undecided, tmp_path):
+    regions = [Interval("chr1", start, start + 20) for start in range(100, 2500, 90)]
+    score(fasta, undecided, tmp_path, regions, target="predicted", null_regions=15, strand="forward")
+    tracks = read_null(tmp_path, "predicted")
+    for name, place, letters, _ in null_pieces(tmp_path):
+        best = int(gexplain.explain(undecided, [genome.fetch(place)])[0].logits.argmax())
+        one = gexplain.explain(undecided, [letters], best)[0]
+        np.testing.assert_allclose(tracks[name], one.relevance, atol=1e-5)
+
+
+def test_the_class_of_a_piece_is_that_of_the_scored_window_in_its_middle(tmp_path):
+    chroms = {"chr1": 1000, "chr2": 1000}
+    classes = {  # None: of N alone
+        ("chr1", 0, "+"): 0,
+        ("chr1", 32, "+"): 1,
+        ("chr1", 64, "+"): 2,
+        ("chr1", 96, "+"): 0,
+        ("chr1", 32, "-"): 2,
+        ("chr1", 200, "+"): 1,
+        ("chr1", 232, "+"): None,
+        ("chr1", 264, "+"): 2,
+        ("chr1", 400, "+"): None,
+        ("chr1", 432, "+"): 1,
+        ("chr2", 300, "+"): None,
+        ("chr2", 332, "+"): 0,
+        ("chr2", 500, "+"): 0,
+    }
+    with WindowStore(tmp_path / "windows.sqlite", chroms, TILING, {}) as scored:
+        for (chrom, start, strand), best in classes.items():
+            window = Window(chrom, start, start + WINDOW, strand)
+            arrays = () if best is None else (np.eye(3)[best], np.zeros((1, WINDOW)), np.zeros((1, 6)))
+            scored.add([WindowResult(window, 0, *arrays)])
+
+        def class_of(chrom, start, end, strand):
+            return predicted_classes([Interval(chrom, start, end, strand=strand)], scored)[0]
+
+        assert class_of("chr1", 0, 128, "+") == 1
+        assert class_of("chr1", 0, 128, "-") == 2
+        assert class_of("chr1", 32, 160, "+") == 2
+        assert class_of("chr1", 0, 64, "+") == 0
+        assert class_of("chr1", 30, 98, "+") == 1  # wider by shifts
+        assert class_of("chr1", 0, 96, "+") == 0  # of two as near, the first
+        assert class_of("chr1", 200, 328, "+") == 1  # that in the middle has none
+        most_common = 0  # four of ten
+        assert class_of("chr1", 400, 464, "+") == most_common  # not that of 432, which reaches out of it
+        assert class_of("chr2", 300, 366, "+") == most_common
+        pieces = [Interval("chr2", 300, 366, strand="+"), Interval("chr1", 264, 328, strand="+")]
+        assert predicted_classes(pieces, scored) == [most_common, 2]
+
+
+def test_a_null_of_predicted_classes_is_kept(fasta, undecided, tmp_path, reads):
+    score(fasta, undecided, tmp_path, MIXED, target="predicted")
+    kept = null_files(tmp_path)
+    reads.clear()
+    score(fasta, undecided, tmp_path, MIXED, target="predicted", q=0.5, force=True)
+    assert null_files(tmp_path) == kept
+    pieces = [letters for _, _, letters, _ in null_pieces(tmp_path)]
+    assert reads
+    assert not any(one in letters for one in reads for letters in pieces)
+
+
+@pytest.mark.parametrize("changed", ["genome", "regions"])
+@pytest.mark.parametrize("target", ["predicted", "promoter"])
+def test_a_null_is_replaced_where_other_classes_may_be_predicted(
+    genome, undecided, tmp_path, monkeypatch, reads, changed, target
+):
+    """Even if it is of the same letters: its pieces are drawn, and shuffled, to the same here."""
+    drawn = [
+        (Interval("chr1", start, start + WINDOW), genome.fetch("chr1", start + 7, start + 71)) for start in (64, 512)
+    ]
+    monkeypatch.setattr("gexplain.scoring.draw_null", lambda *_: drawn)
+    letters = genome.fetch("chr1", 0, 2000)
+    before = write_fasta(tmp_path / "before.fa", {"chr1": letters})
+    regions = [Interval("chr1", start, start + WINDOW) for start in (64, 512)]
+    after = before
+    if changed == "genome":
+        after = write_fasta(tmp_path / "after.fa", {"chr1": letters[::-1]})
+    score(before, undecided, tmp_path / "out", regions, target=target)
+    kept = null_files(tmp_path / "out")[f"{target}.bw"]
+    if changed == "regions":
+        regions = [*regions, Interval("chr1", 900, 950)]
+    reads.clear()
+    score(after, undecided, tmp_path / "out", regions, target=target, force=True)
+    n_read = len(reads)
+    score(after, undecided, tmp_path / "fresh", regions, target=target)
+    assert null_files(tmp_path / "out") == null_files(tmp_path / "fresh")
+    assert n_read == len(regions) + (len(drawn) if target == "predicted" else 0)
+    # Of the two, only the genome does change what is predicted here.
+    assert (null_files(tmp_path / "out")[f"{target}.bw"] != kept) == (changed == "genome" and target == "predicted")
+
+
+@pytest.mark.parametrize("n_pools", [1, 2, 3])
+def test_a_null_of_predicted_classes_goes_on_after_a_kill(fasta, undecided, tmp_path, monkeypatch, reads, n_pools):
+    """What a killed process leaves is a copy of its folder: no window of the run or committed pool is read again."""
+    monkeypatch.setattr("gexplain.pipeline.MIN_POOL", 4)
+    settings = {"target": "predicted", "batch_size": 1, "null_regions": 9}
+    score(fasta, undecided, tmp_path / "whole", MIXED, **settings)
+    n_all = len(reads)
+    reads.clear()
+    add = WindowStore.add
+
+    def copying(self, results):
+        add(self, results)
+        if self.path.name.startswith("null-"):
+            self.commit()
+            pools.append(len(results))
+            if len(pools) == n_pools:
+                shutil.copytree(tmp_path / "out", tmp_path / "killed")
+                raise KeyboardInterrupt
+
+    pools: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowStore, "add", copying)
+        with pytest.raises(KeyboardInterrupt):
+            score(fasta, undecided, tmp_path / "out", MIXED, **settings)
+    assert 0 < sum(pools) < len(reads) < n_all
+    score(fasta, undecided, tmp_path / "killed", MIXED, **settings)
+    assert len(reads) == n_all
+    assert null_files(tmp_path / "killed") == null_files(tmp_path / "whole")
+
+
+def test_an_interrupted_null_of_other_classes_is_read_anew(fasta, undecided, tmp_path, monkeypatch):
+    """Near ties may be decided otherwise where windows are read again: no piece may be of two classes."""
+    monkeypatch.setattr("gexplain.pipeline.MIN_POOL", 4)
+    settings = {"batch_size": 1, "null_regions": 9}
+    add = WindowStore.add
+
+    def failing(self, results):
+        add(self, results)
+        if self.path.name.startswith("null-"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowStore, "add", failing)
+        with pytest.raises(KeyboardInterrupt):
+            score(fasta, undecided, tmp_path / "out", MIXED, target="predicted", **settings)
+    with closing(sqlite3.connect(tmp_path / "out" / ".unfinished" / "windows.sqlite")) as held, held:
+        held.execute("update scored set logits = ?", (np.array([0, 0, 9], "<f8").tobytes(),))
+    score(fasta, undecided, tmp_path / "out", MIXED, target="predicted", **settings)
+    score(fasta, undecided, tmp_path / "named", MIXED, target="enhancer", **settings)
+    assert null_files(tmp_path / "out")["predicted.bw"] == null_files(tmp_path / "named")["enhancer.bw"]

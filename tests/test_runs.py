@@ -210,7 +210,7 @@ def test_the_manifest_says_what_was_run(run, data, box_model):
     assert sum(manifest["regions"]["skipped"].values()) == 5
     assert manifest["settings"]["window"] == WINDOW
     assert manifest["rules"]["softmax"] == "Taylor"
-    assert len(manifest["warnings"]) == 2
+    assert sum("skipped" in warning for warning in manifest["warnings"]) == 2
 
 
 # -- laws -----------------------------------------------------------------------------------------------------

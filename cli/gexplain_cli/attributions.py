@@ -15,7 +15,7 @@ from gexplain.errors import UsageError
 from gexplain_cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from gexplain.calls import Attributions, Progress
+    from gexplain.calls import Attributions, Called, Progress
     from gexplain.genome.bed_table import BedSchema
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -59,7 +59,10 @@ def attribution_options(command: Command) -> Command:
                 help="What the same method gives on shuffled sequence: its track and that sequence.",
             ),
             click.option(
-                "--regions", metavar="BED", help="Regions to name, of a track.  [default: scored stretches]"
+                "--regions",
+                metavar="BED",
+                help="Regions of a track to look at, and to name: the rest of it counts for nothing.  [default: its"
+                " scored stretches]",
             ),
             click.option(
                 "--seed",
@@ -109,8 +112,10 @@ class Table:
             path.replace(place)
         write_autosql(target.with_name(target.name.removesuffix(".gz").removesuffix(".bed") + ".as"), self._schema)
 
-    def tell(self, summary: str) -> None:
-        """Say on standard error what was written."""
+    def tell(self, called: Called, summary: str) -> None:
+        """Say on standard error what was written, and what is to be told of it."""
+        for warning in called.warnings:
+            click.echo(f"gexplain: warning: {warning}", err=True)
         if not self._quiet:
             click.echo(summary + ("" if self._output == "-" else f", in {self._output}"), err=True)
 

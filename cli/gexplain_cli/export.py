@@ -38,7 +38,6 @@ def modisco(
     Row i of the arrays is line i of index.bed, so that patterns come back to the genome with `gexplain export
     modisco-hits`.
     """
-    # Torch is loaded here and not before: help is prompt.
     from gexplain.export import export_modisco
 
     done = export_modisco(out, output, track=track, width=width, genome=genome, force=force)

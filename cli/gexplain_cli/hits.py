@@ -39,6 +39,8 @@ def command(
         check_place(summary, "--summary")
         if Path(summary).absolute() == Path(options["output"]).absolute():
             raise UsageError(f"-o and --summary are both {summary}", hint="give each a file of its own")
+    if motifs == "none":
+        raise UsageError("--motifs none: hits are matches of motifs", hint="gexplain seqlets needs none")
     from gexplain.motifs.database import load_motifs
 
     # Before a track is read: a slip in a motif's name is told at once.
@@ -50,7 +52,7 @@ def command(
     with calling("hits", **options) as (attributions, table, progress):
         from gexplain.calls import HITS, call_hits
 
-        counts = call_hits(
+        called = call_hits(
             attributions,
             chosen,
             table.stream(HITS),
@@ -59,4 +61,6 @@ def command(
             match_p=match_p,
             progress=progress,
         )
-    table.tell(f"{count(sum(counts.values()), 'primary hit')} of q at most {q:g}; motifs: {chosen.source}")
+    table.tell(
+        called, f"{count(sum(called.counts.values()), 'primary hit')} of q at most {q:g}; motifs: {chosen.source}"
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import click
 
@@ -15,24 +16,35 @@ EVERY_S = 30.0
 @contextmanager
 def show_progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A function to call with (done, total), or None if nothing is to be shown."""
-    if quiet:
-        yield None
-    elif sys.stderr.isatty():
-        with _bar(what) as update:
-            yield update
-    else:
-        yield _lines(what)
+    with show_stages(what, quiet=quiet) as (update,):
+        yield update
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def show_stages(*whats: str, quiet: bool) -> Iterator[list[Callable[[int, int], None] | None]]:
+    """`show_progress` of stages that follow one another: a function for each."""
+    if quiet:
+        yield [None] * len(whats)
+    elif sys.stderr.isatty():
+        with _bars(whats) as updates:
+            yield [*updates]
+    else:
+        yield [_lines(what) for what in whats]
+
+
+@contextmanager
+def _bars(whats: Sequence[str]) -> Iterator[list[Callable[[int, int], None]]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        tasks = [progress.add_task(what, total=None, visible=what == whats[0]) for what in whats]
+
+        def update(task: TaskID, done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        yield [partial(update, task) for task in tasks]
 
 
 def _lines(what: str) -> Callable[[int, int], None]:

@@ -23,7 +23,7 @@ from gexplain_cli.options import (
     region_options,
     split_paths,
 )
-from gexplain_cli.progress import show_progress
+from gexplain_cli.progress import show_stages
 
 
 @click.command(name="score", short_help="Relevance tracks of regions of a genome.")
@@ -54,8 +54,9 @@ from gexplain_cli.progress import show_progress
     type=click.Choice(CHOICES["method"]),
     default="auto",
     show_default=True,
-    help="How to explain; auto is attnlrp for DNABERT-2 and deeplift for a CNN. cplrp is for DNABERT-2 only, the "
-    "gradient methods are for both.",
+    help="How to explain; auto is attnlrp for DNABERT-2 and deeplift for a CNN. cplrp, the attention methods and "
+    "occlusion-token are for DNABERT-2 only, deeplift-shap and lrp for a CNN, the others for both. ism reads three "
+    "sequences a base.",
 )
 @click.option(
     "--projection",
@@ -155,8 +156,9 @@ def command(
     """  # noqa: D301 - click wants the control character
     if not output:
         raise UsageError("-o is empty; expected a directory to write, or -", hint="is a shell variable not set?")
-    if output == "-":
-        _refuse_what_a_stream_ignores()
+    _refuse_what_is_ignored(
+        is_stream=output == "-", has_calls=options["null_regions"] != 0, has_hits=options["motifs"] != "none"
+    )
     settings = ScoreSettings(chroms=_listed(chroms), formats=_listed(formats), **options)  # type: ignore[arg-type]
     source, genome = split_paths(paths, region)
     with open_inputs(source, genome, settings) as inputs:
@@ -174,13 +176,20 @@ def command(
         loaded = load_model(
             model_or_default(model), device=settings.device or "auto", dtype=settings.dtype or "float32"
         )
-        with show_progress("windows", quiet=quiet) as progress:
+        with show_stages("windows", "bases looked at for seqlets and hits", quiet=quiet) as (progress, call_progress):
             if output == "-":
                 warnings = runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
                 _warn(warnings[told:])
                 return
             try:
-                run = runs.score_inputs(inputs, loaded, output=output, settings=settings, progress=progress)
+                run = runs.score_inputs(
+                    inputs,
+                    loaded,
+                    output=output,
+                    settings=settings,
+                    progress=progress,
+                    call_progress=call_progress,
+                )
             except KeyboardInterrupt:
                 # Those two would discard what is done.
                 words = [word for word in sys.argv[1:] if word not in ("--force", "--no-resume")]
@@ -191,20 +200,24 @@ def command(
         click.echo(_summary(run.path, run.manifest), err=True)
 
 
-def _refuse_what_a_stream_ignores() -> None:
+def _refuse_what_is_ignored(*, is_stream: bool, has_calls: bool, has_hits: bool) -> None:
+    """Refuse options on the command line that another one leaves without meaning."""
+    of_hits = ["match_p"]
+    of_calls = ["motifs", "q", *of_hits, "tabix", "seed"]
+    if is_stream:
+        ignored, why = ["formats", "force", "resume", "null_regions", *of_calls], "-o -, which streams bedGraph"
+    elif not has_calls:
+        ignored, why = of_calls, "--null-regions 0, which calls neither seqlets nor hits"
+    elif not has_hits:
+        ignored, why = of_hits, "--motifs none, which calls seqlets alone"
+    else:
+        return
     context = click.get_current_context()
-    for parameter, option in (
-        ("formats", "--format"),
-        ("force", "--force"),
-        ("resume", "--resume/--no-resume"),
-        ("null_regions", "--null-regions"),
-        ("motifs", "--motifs"),
-        ("q", "--q"),
-        ("match_p", "--match-p"),
-        ("tabix", "--tabix"),
-    ):
-        if context.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE:
-            raise UsageError(f"{option} has no meaning with -o -, which streams bedGraph", hint=f"drop {option}")
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in ignored and source is click.core.ParameterSource.COMMANDLINE:
+            option = "/".join([*parameter.opts, *parameter.secondary_opts])
+            raise UsageError(f"{option} has no meaning with {why}", hint=f"drop {option}")
 
 
 def _warn(warnings: Sequence[str]) -> None:

@@ -28,5 +28,5 @@ def command(q: float, **options: Any) -> None:
     with calling("seqlets", **options) as (attributions, table, progress):
         from gexplain.calls import SEQLETS, call_seqlets
 
-        counts = call_seqlets(attributions, table.stream(SEQLETS), q=q, progress=progress)
-    table.tell(f"{count(sum(counts.values()), 'seqlet')} of q at most {q:g}")
+        called = call_seqlets(attributions, table.stream(SEQLETS), q=q, progress=progress)
+    table.tell(called, f"{count(sum(called.counts.values()), 'seqlet')} of q at most {q:g}")

@@ -119,13 +119,22 @@ class StreamingBH:
 
     def q_values(self, p: FloatArray) -> FloatArray:
         """(m,): the q-value of each p-value among all that were added. ValueError for one that was not."""
-        if self._q is None:
-            self._count()
-            self._q = step_up(self._p, self._counts, self.n_tests)
+        of_all = self._of_all()
         where = np.searchsorted(self._p, p)
         if (where == len(self._p)).any() or (self._p[where] != p).any():
             raise ValueError("a q-value is asked for a p-value that was not added")
-        return self._q[where]
+        return of_all[where]
+
+    def least_q(self) -> float:
+        """The least q-value of all; 1 where nothing was added."""
+        return float(self._of_all().min(initial=1.0))
+
+    def _of_all(self) -> FloatArray:
+        """The q-values of the distinct p-values."""
+        if self._q is None:
+            self._count()
+            self._q = step_up(self._p, self._counts, self.n_tests)
+        return self._q
 
     def _count(self) -> None:
         p = np.concatenate([self._p, *self._pending])

@@ -193,6 +193,15 @@ class Found:
         for group in _apart(self._read(q)):
             yield group, resolve(group, self.motifs)
 
+    @property
+    def least_q(self) -> float:
+        """The least q of all used matches; 1 where there is none."""
+        return float(self._q_values.min(initial=1.0))
+
+    def count_beyond(self, null: EmpiricalNull) -> int:
+        """How many used matches are better than all of a null (of points)."""
+        return sum(int((null.levels(hits["points"].astype(np.float64)) == 0).sum()) for hits in self._read(1.0))
+
     def _read(self, q: float) -> Iterator[Hits]:
         self._spool.seek(0)
         while data := self._spool.read(HIT.itemsize << 14):

@@ -6,15 +6,17 @@ A page is a piece of one chromosome. Its sequence has N where nothing was scored
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from gexplain.arrays import FloatArray
+from gexplain.arrays import FloatArray, IntArray
 from gexplain.errors import InputError, preview
 from gexplain.genome.bigwig import BigWig
 from gexplain.genome.fasta import Genome
+from gexplain.genome.intervals import Interval
 
 PAGE_BASES = 1 << 20
 """Bases of a chromosome that are looked at together."""
@@ -35,12 +37,49 @@ class Page:
     n_own: int
 
 
-def read_pages(path: str | os.PathLike[str], genome: Genome, *, reach: int = 0) -> Iterator[Page]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Inside:
+    """The bases inside any of some regions. borders: of each chromosome, where stretches of them start and end, in
+    turn.
+    """
+
+    borders: Mapping[str, IntArray]
+
+    @classmethod
+    def of(cls, regions: Sequence[Interval]) -> Inside:
+        """The bases of these regions, which may overlap and come in any order."""
+        by_chrom: dict[str, list[tuple[int, int]]] = {}
+        for region in regions:
+            by_chrom.setdefault(region.chrom, []).append((region.start, region.end))
+        borders = {}
+        for chrom, on_chrom in by_chrom.items():
+            starts, ends = np.array(sorted(on_chrom), dtype=np.int64).T
+            reached = np.maximum.accumulate(ends)
+            is_apart = starts[1:] > reached[:-1]
+            firsts, lasts = np.append(True, is_apart), np.append(is_apart, True)
+            borders[chrom] = np.column_stack([starts[firsts], reached[lasts]]).ravel()
+        return cls(borders)
+
+    def mask(self, chrom: str, start: int, end: int) -> npt.NDArray[np.bool_]:
+        """(end - start,): whether each base of [start, end) is inside."""
+        borders = self.borders.get(chrom, _NO_BORDERS)
+        first, last = np.searchsorted(borders, start, "right"), np.searchsorted(borders, end, "left")
+        widths = np.diff(borders[first:last], prepend=start, append=end)
+        return np.repeat((first + np.arange(len(widths))) % 2 == 1, widths)
+
+
+_NO_BORDERS = np.empty(0, dtype=np.int64)
+
+
+def read_pages(
+    path: str | os.PathLike[str], genome: Genome, *, reach: int = 0, inside: Inside | None = None
+) -> Iterator[Page]:
     """The pages of a bigWig that hold any value, in the order of the FASTA; each reaches `reach` bases further.
 
-    Raises InputError where the bigWig and the FASTA do not fit.
+    inside: all other bases are as if they had not been scored. Raises InputError where the bigWig and the FASTA do
+    not fit.
     """
-    return _read(path, genome, PAGE_BASES, reach)
+    return _read(path, genome, PAGE_BASES, reach, inside)
 
 
 def read_null_pages(path: str | os.PathLike[str], genome: Genome) -> list[Page]:
@@ -48,7 +87,7 @@ def read_null_pages(path: str | os.PathLike[str], genome: Genome) -> list[Page]:
 
     Raises InputError where the bigWig and the FASTA do not fit, or there is no value.
     """
-    pages = list(_read(path, genome, max(genome.chroms.values()), 0))
+    pages = list(_read(path, genome, max(genome.chroms.values()), 0, None))
     if not pages:
         raise InputError(
             f"{path} has no values: a null without any tells nothing from noise",
@@ -57,9 +96,18 @@ def read_null_pages(path: str | os.PathLike[str], genome: Genome) -> list[Page]:
     return pages
 
 
-def read_page(track: BigWig, genome: Genome, chrom: str, start: int, end: int, *, reach: int = 0) -> Page:
-    """The page of bases [start, end), with or without a value."""
-    values = track.values(chrom, start, min(end + reach, track.chroms[chrom]))
+def read_page(
+    track: BigWig, genome: Genome, place: tuple[str, int, int], *, reach: int = 0, inside: Inside | None = None
+) -> Page:
+    """The page of a place (chrom, start, end), with or without a value; inside: as in `read_pages`."""
+    chrom, start, end = place
+    n_bases = min(end + reach, track.chroms[chrom]) - start
+    wanted = None if inside is None else inside.mask(chrom, start, start + n_bases)
+    if wanted is not None and not wanted.any():  # a genome is read in no time where there are few regions
+        return Page(chrom, start, np.full(n_bases, np.nan, dtype=np.float32), "N" * n_bases, end - start)
+    values = track.values(chrom, start, start + n_bases)
+    if wanted is not None:
+        values = np.where(wanted, values, np.float32(np.nan))
     if np.isinf(values).any():
         at = start + int(np.flatnonzero(np.isinf(values))[0])
         raise InputError(
@@ -87,7 +135,9 @@ def batches(pages: Iterable[Page]) -> Iterator[list[Page]]:
         yield batch
 
 
-def _read(path: str | os.PathLike[str], genome: Genome, page_bases: int, reach: int) -> Iterator[Page]:
+def _read(
+    path: str | os.PathLike[str], genome: Genome, page_bases: int, reach: int, inside: Inside | None
+) -> Iterator[Page]:
     with BigWig(path) as track:
         _check_same_chroms(track, genome)
         for chrom, length in genome.chroms.items():
@@ -95,7 +145,7 @@ def _read(path: str | os.PathLike[str], genome: Genome, page_bases: int, reach: 
                 continue
             for start in range(0, length, page_bases):
                 end = min(start + page_bases, length)
-                page = read_page(track, genome, chrom, start, end, reach=reach)
+                page = read_page(track, genome, (chrom, start, end), reach=reach, inside=inside)
                 if not np.isnan(page.values[: page.n_own]).all():
                     yield page
 

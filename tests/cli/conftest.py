@@ -19,6 +19,7 @@ from gexplain.genome.bigwig import BigWigWriter
 from gexplain.genome.shuffle import dinucleotide_shuffle
 
 REGIONS_BED = "chr1\t2000\t8000\tleft\t0\t+\nchr1\t40000\t44000\tright\t0\t-\nchr2\t1000\t3000\t.\t0\t.\n"
+READ_BED = "chr1\t1984\t8000\tleft\nchr1\t40000\t44032\tright\nchr2\t960\t3008\tchr2:1001-3000\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,13 @@ def score(run, test_data) -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, test_data) -> Path:
     """A folder of regions.bed and of finished runs over it: one (promoter, at --q 1), all (classes), no_null, text.
+    read.bed has what the windows of its regions read, under their names.
 
     The model is random: that files agree can be seen on them, and not that calls are right.
     """
     root = tmp_path_factory.mktemp("finished")
     (root / "regions.bed").write_text(REGIONS_BED)
+    (root / "read.bed").write_text(READ_BED)
     small = {"motifs": str(test_data / "motifs.meme"), "match_p": 0.01, "null_regions": 12, "q": 1.0}
     for name, options in {
         "one": small,

@@ -11,7 +11,7 @@ from bed_validator import read_bed
 
 import gexplain
 from gexplain.export import export_modisco
-from gexplain.runs import open_run
+from gexplain.run_folder import open_run
 
 BED = "".join(
     f"chr1\t{start}\t{start + width}\tpeak_{start}\t0\t{strand}\n"

@@ -63,7 +63,7 @@ def test_a_run_s_hits_are_those_that_score_wrote(run, finished, rows):
 def test_a_run_s_track_with_its_null_and_regions_gives_the_same(run, finished, test_data):
     out = finished / "one"
     null = ("--null", out / "null" / "promoter.bw", out / "null" / "null.fa")
-    source = ("hits", out / "tracks" / "promoter.bw", test_data / "genome.fa", "--regions", finished / "regions.bed")
+    source = ("hits", out / "tracks" / "promoter.bw", test_data / "genome.fa", "--regions", finished / "read.bed")
     done = run(*source, *null, "--motifs", test_data / "motifs.meme", "--match-p", 0.01, "--q", 1)
     assert (done.code, done.out) == (0, (out / "hits.bed").read_text())
 
@@ -202,12 +202,13 @@ def test_the_summary_counts_the_table(hits, rows, tmp_path, test_data):
     with (tmp_path / "summary.tsv").open() as file:
         summary = {row["motif"]: row for row in csv.DictReader(file, delimiter="\t")}
     n_hits = Counter(row[MOTIF] for row in found)
+    n_places = Counter(motif for motif, *_ in {(row[MOTIF], *row[:3]) for row in found})
     n_primary = Counter(row[MOTIF] for row in found if row[IS_PRIMARY] == "1")
     assert set(summary) == set(sites(test_data))
     for motif, row in summary.items():
         assert (row["#track"], row["tf"]) == ("planted", motif)
         assert (int(row["hits"]), int(row["primary_hits"])) == (n_hits[motif], n_primary[motif])
-        assert int(row["matches"]) >= int(row["used"]) >= int(row["hits"])
+        assert int(row["matches"]) >= int(row["used"]) >= n_places[motif]
         assert int(row["regions_with_hit"]) == min(1, n_hits[motif])  # one stretch is scored
         assert float(row["relevance_inside"]) > float(row["relevance_outside"])
         assert float(row["enrichment"]) > 1
@@ -272,6 +273,7 @@ REFUSED = {
         ),
     ),
     "no MEME file": ("RUNS/one --motifs RUNS/regions.bed", 3, "regions.bed", "MEME"),
+    "no motifs": ("RUNS/one --motifs none", 2, "--motifs none: hits are matches of motifs", "gexplain seqlets"),
     "no such MEME file": ("RUNS/one --motifs gone.meme", 3, "there is no file gone.meme", "or jaspar:GROUP"),
     "an unknown motif": (
         *("RUNS/one --motifs MOTIFS --motif CTCG", 2),

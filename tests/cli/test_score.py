@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import re
 import shutil
@@ -12,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import pysam
 import pytest
+from gexplain_cli.progress import show_stages
 from paths import SHARED, needs_shared
+
+from gexplain.run_folder import open_run
 
 EDGE_CASES = SHARED / "data" / "edge_cases"
 WINDOW = 128  # what the test model was trained on
@@ -229,7 +233,7 @@ def test_a_fault_in_an_unused_column_is_told_once_with_its_count(score, plain):
 
 
 def test_warnings_of_a_run_are_in_its_manifest(score, tmp_path):
-    outcome = score(BED + "chr9\t5\t9\td\t1451\t.\n", "-q", output=tmp_path / "out")
+    outcome = score(BED + "chr9\t5\t9\td\t1451\t.\n", "-q", "--q", 1, output=tmp_path / "out")
     warnings = json.loads((tmp_path / "out" / "manifest.json").read_text())["warnings"]
     assert [f"gexplain: warning: {warning}" for warning in warnings] == outcome.err.splitlines()
     assert len(warnings) == 2
@@ -243,7 +247,7 @@ def test_a_run_into_a_folder_prints_nothing_on_standard_output(score, tmp_path):
 
 
 def test_the_summary_is_on_standard_error(score, tmp_path):
-    lines = score(BED, output=tmp_path / "out").err.splitlines()
+    lines = score(BED, "--q", 1, output=tmp_path / "out").err.splitlines()
     assert lines[0].startswith("3 of 3 regions scored, in ")
     assert lines[1] == "tracks of relevance: promoter"
     assert re.fullmatch(
@@ -288,8 +292,16 @@ def test_tabix_writes_both_tables_with_an_index(score, tmp_path):
 
 
 def test_quiet_is_silent_on_success(score, tmp_path):
-    outcome = score(BED, "-q", output=tmp_path / "out")
+    outcome = score(BED, "-q", "--q", 1, output=tmp_path / "out")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+
+
+def test_a_null_that_is_too_small_to_call_anything_is_told(score, tmp_path):
+    """As a warning of the run, and again by `seqlets`, which calls the same."""
+    told = score(BED, "-q", "--null-regions", 2, output=tmp_path / "out").err.splitlines()
+    assert told
+    assert told == [f"gexplain: warning: {one}" for one in open_run(tmp_path / "out").warnings]
+    assert all("score with a higher --null-regions (now 2)" in one for one in told)
 
 
 def test_quiet_does_not_silence_warnings(score):
@@ -315,6 +327,36 @@ def test_progress_counts_the_windows_of_the_null_too(score, tmp_path, monkeypatc
     pieces = (tmp_path / "out" / "null" / "null.fa.fai").read_text().splitlines()
     assert len(pieces) == 4
     assert done == n_all == read + sum(int(piece.split("\t")[1]) // WINDOW for piece in pieces)
+
+
+def test_progress_counts_the_bases_of_seqlets_and_hits(score, tmp_path, monkeypatch):
+    monkeypatch.setattr("gexplain_cli.progress.EVERY_S", 0.0)
+    outcome = score(BED, "--null-regions", 4, output=tmp_path / "out")
+    told = [
+        tuple(int(number.replace(",", "")) for number in match.groups())
+        for match in re.finditer(r"bases looked at for seqlets and hits: ([\d,]+) of ([\d,]+) \(", outcome.err)
+    ]
+    n_bases = json.loads((tmp_path / "out" / "manifest.json").read_text())["genome"]["bases"]
+    assert told == sorted(told)
+    assert told[0] == (0, 2 * n_bases)
+    assert told[-1] == (2 * n_bases, 2 * n_bases)
+
+
+def test_a_bar_for_each_stage_comes_when_it_begins(monkeypatch):
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with show_stages("windows", "bases", quiet=False) as (windows, bases):
+        windows(3, 4)
+        assert "bases" not in terminal.getvalue()
+        bases(5, 6)
+    assert re.search(r"windows.*3/4", terminal.getvalue())
+    assert re.search(r"bases.*5/6", terminal.getvalue())
+
+
+class Terminal(io.StringIO):
+    """Standard error that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def test_quiet_has_no_progress(score, monkeypatch):
@@ -393,7 +435,7 @@ FAULTY = {
 @pytest.mark.parametrize(("bed", "chroms", "told"), FAULTY.values(), ids=FAULTY)
 def test_files_that_trouble_other_tools_are_scored(score, tmp_path, bed, chroms, told):
     genome = write_fasta(tmp_path / "genome.fa", dict.fromkeys(chroms, 6000))
-    outcome = score(EDGE_CASES / bed, "-q", genome=genome, output=tmp_path / "out")
+    outcome = score(EDGE_CASES / bed, "-q", "--q", 1, genome=genome, output=tmp_path / "out")
     assert outcome.code == 0, outcome.err
     assert set(reasons(tmp_path / "out")) == {"."}
     warnings = outcome.err.splitlines()
@@ -406,12 +448,39 @@ def test_files_that_trouble_other_tools_are_scored(score, tmp_path, bed, chroms,
     [
         *(("--format", "npz"), ("--force",), ("--no-resume",)),
         *(("--null-regions", "9"), ("--motifs", "jaspar:fungi"), ("--q", "0.1"), ("--match-p", "1e-3"), ("--tabix",)),
+        ("--seed", "1"),
     ],
 )
 def test_what_a_stream_would_ignore_is_refused(score, option):
     outcome = score("chr1\t40000\t40100\n", *option)
     assert (outcome.code, outcome.out) == (2, "")
     assert option[0] in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("without", "options"),
+    [
+        (
+            ("--null-regions", "0"),
+            (("--q", "0.1"), ("--seed", "0"), ("--match-p", "1e-4"), ("--motifs", "jaspar:fungi"), ("--tabix",)),
+        ),
+        (("--motifs", "none"), (("--match-p", "1e-3"),)),
+    ],
+)
+def test_what_a_run_without_calls_would_ignore_is_refused(score, tmp_path, without, options):
+    for option in options:
+        outcome = score(BED, *without, *option, output=tmp_path / "out")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err.startswith(
+            f"gexplain: error: {option[0]} has no meaning with {' '.join(without)}, which calls"
+        )
+        assert outcome.err.endswith(f"    fix: drop {option[0]}\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stream_looks_up_no_motifs(score, monkeypatch):
+    monkeypatch.setattr("gexplain.scoring.load_motifs", lambda *_: pytest.fail("loaded"))
+    assert score("chr1\t40000\t40100\n").code == 0
 
 
 def test_a_blacklist_of_other_names_is_refused(score, tmp_path):

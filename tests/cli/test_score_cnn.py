@@ -33,7 +33,7 @@ def streamed(outcome) -> np.ndarray:
     return np.concatenate([np.repeat(float(value), int(end) - int(start)) for _, start, end, value in rows])
 
 
-@pytest.mark.parametrize("method", ["deeplift", "gradient-x-input", "integrated-gradients"])
+@pytest.mark.parametrize("method", ["deeplift", "lrp", "gradient-x-input", "integrated-gradients", "saliency", "ism"])
 def test_the_track_of_a_window_is_its_reading_on_both_strands(score_cnn, cnn, test_data, method):
     with gexplain.Genome(test_data / "genome.fa") as genome:
         sequence = genome.fetch("chr1", 40_000, 40_064)
@@ -75,7 +75,8 @@ def test_a_method_of_dnabert2_is_told_with_those_of_a_cnn(score_cnn):
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         "gexplain: error: no method 'attnlrp' for a CNN\n"
-        "    fix: one of deeplift, gradient-x-input, integrated-gradients\n"
+        "    fix: one of deeplift, deeplift-shap, lrp, gradient-x-input, saliency, integrated-gradients, "
+        "occlusion-base, ism, random\n"
     )
 
 
@@ -84,7 +85,8 @@ def test_a_method_of_a_cnn_is_told_with_those_of_dnabert2(score):
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == (
         "gexplain: error: no method 'deeplift' for a DNABERT-2\n"
-        "    fix: one of attnlrp, cplrp, gradient-x-input, integrated-gradients\n"
+        "    fix: one of attnlrp, cplrp, gradient-x-input, saliency, integrated-gradients, attention, "
+        "attention-rollout, occlusion-token, occlusion-base, ism, random\n"
     )
 
 

@@ -47,7 +47,7 @@ def test_a_run_s_track_with_its_null_and_regions_gives_the_same(run, finished, t
     out = finished / "one"
     null = ("--null", out / "null" / "promoter.bw", out / "null" / "null.fa")
     source = ("seqlets", out / "tracks" / "promoter.bw", test_data / "genome.fa")
-    done = run(*source, *null, "--regions", finished / "regions.bed", "--q", 1)
+    done = run(*source, *null, "--regions", finished / "read.bed", "--q", 1)
     assert (done.code, done.out) == (0, (out / "seqlets.bed").read_text())
 
 
@@ -87,7 +87,7 @@ def test_a_bedgraph_from_score_s_pipe_is_the_run_s_track(shell, finished):
     done = shell(
         f"set -o pipefail; gexplain score {regions} test_data/genome.fa -m test_data/tiny_checkpoint -q -o -"
         f" --target promoter | gexplain seqlets - test_data/genome.fa --null {null}/promoter.bw {null}/null.fa --q 1"
-        f" --regions {regions}"
+        f" --regions {finished}/read.bed"
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.replace("standard_input", "promoter") == (finished / "one" / "seqlets.bed").read_text()
@@ -197,6 +197,10 @@ REFUSED = {
         *("has no relevance track 'enhancer'", "--track takes promoter"),
     ),
     "a track of a track": ("PLANTED/planted.bw GENOME --track x", 2, "--track chooses among", "leave it out"),
+    "regions without a value": (
+        "PLANTED/planted.bw GENOME --regions chr2.bed",
+        *(3, "planted.bw has no values in the regions", "that were scored"),
+    ),
     "a null of another FASTA": (
         "PLANTED/planted.bw GENOME --null PLANTED/null.bw GENOME",
         *(3, "null.bw has values on chromosomes that", "give the FASTA that the track was made with"),
@@ -230,6 +234,7 @@ def test_what_cannot_be_called_is_one_error(
         "bare.fa": f">1\n{'ACGT' * 300}\n",
         "peaks.bed": "chr1\t4\t9\n",
         "chr9.bed": "chr9\t4\t9\n",
+        "chr2.bed": "chr2\t4\t9\n",
         "none.bed": "",
     }
     for name, text in files.items():

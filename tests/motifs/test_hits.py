@@ -187,6 +187,13 @@ def test_hits_are_those_of_the_definition(track, null, slow):
     np.testing.assert_allclose([row[5:] for row in found], [row[5:] for row in called], rtol=1e-12)
 
 
+def test_the_least_q_is_that_of_the_best_hit(track, null, slow):
+    with HitFinder(MOTIFS, as_pages(null), match_p=MATCH_P).find(as_pages(track), RANKS) as found:
+        assert found.least_q == pytest.approx(min(row[-1] for row in slow[0].rows), rel=1e-12)
+    with HitFinder(MOTIFS, as_pages(null), match_p=1e-30).find(as_pages(track), RANKS) as found:
+        assert found.least_q == 1
+
+
 def test_counts_are_those_of_the_definition(track, null, slow):
     finder = HitFinder(MOTIFS, as_pages(null), match_p=MATCH_P)
     with finder.find(as_pages(track), RANKS) as found:

@@ -9,8 +9,9 @@ from tiny_tracks import gaps, noise, random_letters, write_bigwig, write_fasta
 from gexplain.errors import InputError
 from gexplain.genome.bigwig import BigWig
 from gexplain.genome.fasta import Genome
+from gexplain.genome.intervals import Interval
 from gexplain.motifs import pages
-from gexplain.motifs.pages import batches, read_null_pages, read_page, read_pages
+from gexplain.motifs.pages import Inside, batches, read_null_pages, read_page, read_pages
 
 NAN = float("nan")
 
@@ -100,7 +101,7 @@ def test_no_pages_are_no_batches():
 
 def test_a_page_of_nothing_scored_needs_no_sequence(track, genome):
     with BigWig(track) as opened:
-        page = read_page(opened, genome, "empty", 0, 60)
+        page = read_page(opened, genome, ("empty", 0, 60))
     assert page.sequence == "N" * 60
     assert np.isnan(page.values).all()
 
@@ -152,7 +153,40 @@ def test_an_infinite_value_is_told_with_its_place(tmp_path, bad):
         Infinite(path) as track,
         pytest.raises(InputError, match=r"t\.bw has an infinite value at a:8"),
     ):
-        read_page(track, genome, "a", 5, 50)
+        read_page(track, genome, ("a", 5, 50))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_base_is_inside_where_any_region_has_it(seed):
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, 60, size=(7, 2)).tolist()
+    regions = [Interval("ab"[one % 2], low, low + 1 + high % 9) for one, (low, high) in enumerate(starts)]
+    inside = Inside.of(regions)
+    for chrom in "abc":
+        for start, end in ((0, 70), (13, 14), (30, 51), (69, 70)):
+            assert inside.mask(chrom, start, end).tolist() == [
+                any(one.chrom == chrom and one.start <= base < one.end for one in regions)
+                for base in range(start, end)
+            ]
+
+
+@pytest.mark.parametrize("page_bases", [7, 64, 1 << 20])
+@pytest.mark.parametrize("reach", [0, 5])
+def test_bases_outside_are_as_if_not_scored(track, genome, letters, values, tmp_path, monkeypatch, page_bases, reach):
+    regions = [Interval("a", 30, 50), Interval("b", 20, 90), Interval("b", 60, 99), Interval("b", 300, 310)]
+    monkeypatch.setattr(pages, "PAGE_BASES", page_bases)
+    cut = {chrom: np.full(len(of_chrom), np.nan, np.float32) for chrom, of_chrom in values.items()}
+    for one in regions:
+        cut[one.chrom][one.start : one.end] = values[one.chrom][one.start : one.end]
+    other = write_bigwig(tmp_path / "cut.bw", {name: len(text) for name, text in letters.items()}, cut)
+    found, expected = (
+        [(page.chrom, page.start, page.values.tolist(), page.sequence, page.n_own) for page in some]
+        for some in (
+            read_pages(track, genome, reach=reach, inside=Inside.of(regions)),
+            read_pages(other, genome, reach=reach),
+        )
+    )
+    assert repr(found) == repr(expected)  # NaN is not NaN
 
 
 def test_a_null_without_values_is_told(tmp_path):
