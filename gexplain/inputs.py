@@ -36,7 +36,12 @@ Format = Literal["bigwig", "bedgraph", "npz"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "explained": ("logit", "margin"),
-    "method": ("auto", "attnlrp", "cplrp", "deeplift", "gradient-x-input", "integrated-gradients"),
+    "method": (
+        "auto",
+        *("attnlrp", "cplrp", "attention", "attention-rollout", "occlusion-token"),  # DNABERT-2
+        *("deeplift", "deeplift-shap", "lrp"),  # CNN
+        *("gradient-x-input", "saliency", "integrated-gradients", "occlusion-base", "ism", "random"),  # both
+    ),
     "projection": ("uniform", "copy"),
     "strand": ("both", "forward", "reverse", "region"),
     "weight": ("none", "probability"),
@@ -52,10 +57,11 @@ class ScoreSettings:
     """What `score` is asked to do; the defaults are those of the command.
 
     target: a class name or index, "predicted" or "all"; by default the second class of a two-class model, else the
-    predicted one. explained: its logit, or its margin over the mean of the others. method: attnlrp or cplrp
-    (DNABERT-2), deeplift (CNN), gradient-x-input or integrated-gradients (both); auto is attnlrp for DNABERT-2 and
-    deeplift for a CNN. projection: uniform or copy; the same for a CNN, which has no tokens. strand: both
-    (averaged), forward, reverse, or region (each region's own). window, stride: nucleotides; by default what the
+    predicted one. explained: its logit, or its margin over the mean of the others. method: attnlrp, cplrp,
+    attention, attention-rollout or occlusion-token (DNABERT-2), deeplift, deeplift-shap or lrp (CNN),
+    gradient-x-input, saliency, integrated-gradients, occlusion-base, ism or random (both); auto is attnlrp for
+    DNABERT-2 and deeplift for a CNN. projection: uniform or copy; the same for a CNN, which has no tokens. strand:
+    both (averaged), forward, reverse, or region (each region's own). window, stride: nucleotides; by default what the
     model was trained on (else 512), and half of it. shifts: offsets at which each window is read. weight:
     probability scales a window's relevance by the target's predicted probability. chroms: names or globs to score,
     all if empty. chrom_alias: "chr", or a file of two columns. blacklist: a BED; regions that overlap it are

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gexplain.attribution.relevance import BatchRelevance, value_x_gradient
+from gexplain.attribution.relevance import BatchRelevance, relevance_by_gradient
 from gexplain.attribution.target import Target
 from gexplain.models.dnabert2 import DnaBert2
 from gexplain.models.rules import Ledger, Rules
@@ -25,9 +25,9 @@ def relevance_of_batch(
     rules: Rules,
     n_strands: int = 1,
 ) -> BatchRelevance:
-    """Relevance of every token for every explained value, from one forward pass (see `value_x_gradient`)."""
+    """Relevance of every token for every explained value, from one forward pass (see `relevance_by_gradient`)."""
     ledger = Ledger() if rules.conserves else None
-    return value_x_gradient(
+    return relevance_by_gradient(
         network.embed(ids_BT),
         lambda embedding_BTC: network(embedding_BTC, mask_BT, rules, ledger),
         target,

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from importlib.util import find_spec
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gexplain.arrays import FloatArray, IntArray
+from gexplain.attribution.attention import attention, attention_rollout
 from gexplain.attribution.attnlrp import relevance_of_batch
-from gexplain.attribution.gradients import IG_STEPS, deeplift, gradient_x_input, integrated_gradients
+from gexplain.attribution.chance import SEED, random_relevance
+from gexplain.attribution.cnn_lrp import EPSILON, lrp
+from gexplain.attribution.deeplift import N_REFERENCES, deeplift, deeplift_shap
+from gexplain.attribution.gradients import IG_STEPS, gradient_x_input, integrated_gradients, saliency
+from gexplain.attribution.perturbation import ism, occlusion_base, occlusion_token
 from gexplain.attribution.relevance import BatchRelevance
 from gexplain.attribution.target import Explained, Target, parse_target
 from gexplain.errors import RunError, UsageError
 from gexplain.genome.intervals import Strand
-from gexplain.models.model import DEFAULT_BATCH_SIZE, DnaBert2Model, Kind, Model, batches_of_like_length
+from gexplain.models.model import (
+    DEFAULT_BATCH_SIZE,
+    DnaBert2Model,
+    Kind,
+    Model,
+    batches_of_like_length,
+    orient,
+)
 from gexplain.models.rules import ATTN_LRP, CP_LRP, Rules
 from gexplain.projection import PROJECTIONS
 from gexplain.tokens import Tokens
@@ -37,8 +50,10 @@ class Reading:
     of the strand read first, in the coordinates of the sequence as given. logits: (n_targets,) float64, the
     mean of the strands. explained: (K,) the value explained. words: (K,) the sum over all tokens; special:
     (K,) the part of it on [CLS] and [SEP], which no nucleotide receives. ledger: name to (K,), what the rules
-    leave with constants; empty for a method that keeps no ledger. A CNN's tokens are the bases: T is L, each has a
-    span of one, and none is special.
+    leave with constants; empty for a method that keeps no ledger. completeness_error: (K,), what the explained value
+    is more than the baseline's, less `words`; None for a method that follows no path from a baseline. At the level of
+    nucleotides, as of every method of a CNN, the tokens are the bases: T is L, each has a span of one, none is
+    special.
     """
 
     relevance: FloatArray
@@ -49,6 +64,7 @@ class Reading:
     words: FloatArray
     special: FloatArray
     ledger: Mapping[str, FloatArray]
+    completeness_error: FloatArray | None = None
 
 
 class Explainer(Protocol):
@@ -66,8 +82,9 @@ class Explainer(Protocol):
 class Explanation:
     """Why the model gave one sequence its value.
 
-    relevance: (L,) per nucleotide, in the model's logit units. token_relevance: (T,) with the special tokens;
-    token_spans: (T, 2) half-open, empty for special tokens. logits: (n_targets,). target: the class explained.
+    relevance: (L,) per nucleotide, in the model's logit units, but for saliency, attention and random.
+    token_relevance: (T,) with the special tokens, (L,) where the method is at the level of nucleotides; token_spans:
+    (T, 2) half-open, empty for special tokens. logits: (n_targets,). target: the class explained.
     explained: its value. ledger: what constants took; relevance does not sum to the explained value, the sum
     of token_relevance and ledger does (on one strand, where the method keeps a ledger).
     """
@@ -90,8 +107,9 @@ class Explanation:
 class TokenExplainer:
     """A model, a method and a projection: one explainer of DNA strings.
 
-    method: "auto" becomes the one that is best for the model's kind. Of a CNN, whose tokens are the bases, all
-    projections are the same. Raises UsageError for a method that the model's kind does not have.
+    method: "auto" becomes the one that is best for the model's kind. Where the tokens are the bases, as of a CNN, all
+    projections are the same. Raises UsageError for a method that the model's kind does not have, or that needs a
+    package which is not installed.
     """
 
     model: Model
@@ -111,6 +129,17 @@ class TokenExplainer:
                 raise UsageError(f"no {what}", hint=f"one of {', '.join(known)}")
         if self.batch_size < 1:
             raise UsageError(f"a batch size of {self.batch_size}", hint="at least 1")
+        package = methods[self.method].needs
+        if package and find_spec(package) is None:
+            raise UsageError(
+                f"method {self.method!r} is computed by {package}, which is not installed",
+                hint=f"pip install {package}, or gexplain[{package}]",
+            )
+
+    @property
+    def level(self) -> Level:
+        """What one value of the method is of: a token, or a nucleotide."""
+        return METHODS[self.model.kind][self.method].level
 
     @property
     def rules(self) -> Mapping[str, str]:
@@ -128,8 +157,8 @@ class TokenExplainer:
         readings: dict[int, Reading] = {}
         for batch in batches_of_like_length(lengths, max(1, self.batch_size // len(strands))):
             batch_tokens = [tokens[index * len(strands) + s] for index in batch for s in range(len(strands))]
-            widths = [len(sequences[index]) for index in batch]
-            readings.update(zip(batch, self._read_batch(batch_tokens, widths, strands, target), strict=True))
+            batch_sequences = [sequences[index] for index in batch]
+            readings.update(zip(batch, self._read_batch(batch_sequences, batch_tokens, strands, target), strict=True))
         return [readings[index] for index in range(len(sequences))]
 
     def explain(self, sequences: Sequence[str], target: Target) -> list[Explanation]:
@@ -150,18 +179,22 @@ class TokenExplainer:
         ]
 
     def _read_batch(
-        self, tokens: Sequence[Tokens], widths: Sequence[int], strands: Sequence[Strand], target: Target
+        self, sequences: Sequence[str], tokens: Sequence[Tokens], strands: Sequence[Strand], target: Target
     ) -> list[Reading]:
         """Readings of one batch; the strands of a sequence are neighbouring rows of `tokens`."""
-        ids_BT, mask_BT = self.model.pad(tokens)
+        method = METHODS[self.model.kind][self.method]
         try:
-            method = METHODS[self.model.kind][self.method]
-            result = method.relevance(self.model, ids_BT, mask_BT, target, len(strands))
+            if isinstance(method, SequenceMethod):
+                texts = [orient(sequence, strand) for sequence in sequences for strand in strands]
+                result = method.relevance(self.model, texts, target, len(strands), self.batch_size)
+            else:
+                result = method.relevance(self.model, *self.model.pad(tokens), target, len(strands))
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
+            n_tokens = max(len(one.ids) for one in tokens)
             raise RunError(
-                f"out of memory on {self.model.device}, with {ids_BT.shape[0]} sequences of {ids_BT.shape[1]} tokens",
+                f"out of memory on {self.model.device}, with {len(tokens)} sequences of {n_tokens} tokens",
                 hint="use a smaller --batch-size or --window; the same command then goes on where it stopped",
             ) from error
         relevance_KBT = result.token_relevance.cpu().numpy().astype(self.model.result_dtype, copy=False)
@@ -170,11 +203,18 @@ class TokenExplainer:
         logits_WN = result.logits.double().cpu().numpy()
         explained_KW = result.explained.double().cpu().numpy()
         ledger = {name: amount.cpu().numpy() for name, amount in result.ledger.items()}
+        error_KW = None if result.completeness_error is None else result.completeness_error.double().cpu().numpy()
         readings = []
-        for w, width in enumerate(widths):
+        for w, sequence in enumerate(sequences):
             rows = range(w * len(strands), (w + 1) * len(strands))
+            of_bases = _spans_of_bases(len(sequence)) if method.level == "nucleotide" else None
             per_strand = [
-                self._on_forward_strand(relevance_KBT[:, row], tokens[row], width, strand)
+                self._on_forward_strand(
+                    relevance_KBT[:, row],
+                    tokens[row].spans if of_bases is None else of_bases,
+                    len(sequence),
+                    strand,
+                )
                 for row, strand in zip(rows, strands, strict=True)
             ]
             values, token_relevance, spans = per_strand[0]
@@ -194,20 +234,27 @@ class TokenExplainer:
                     words=words_K,
                     special=words_K - bases_K,
                     ledger={name: amount_KW[:, w] for name, amount_KW in ledger.items()},
+                    completeness_error=None if error_KW is None else error_KW[:, w],
                 )
             )
         return readings
 
     def _on_forward_strand(
-        self, relevance_KT: FloatArray, tokens: Tokens, width: int, strand: Strand
+        self, relevance_KT: FloatArray, spans: IntArray, width: int, strand: Strand
     ) -> tuple[FloatArray, FloatArray, IntArray]:
         """(K, L) per nucleotide, (K, T) per token and spans (T, 2), in the coordinates of the forward strand."""
         project = PROJECTIONS[self.projection]
-        relevance_KT = relevance_KT[:, : len(tokens.ids)]
-        values = np.stack([project(row, tokens.spans, width) for row in relevance_KT])
+        relevance_KT = relevance_KT[:, : len(spans)]
+        values = np.stack([project(row, spans, width) for row in relevance_KT])
         if strand == "-":
-            return values[:, ::-1], relevance_KT, width - tokens.spans[:, ::-1]
-        return values, relevance_KT, tokens.spans
+            return values[:, ::-1], relevance_KT, width - spans[:, ::-1]
+        return values, relevance_KT, spans
+
+
+def _spans_of_bases(width: int) -> IntArray:
+    """(L, 2): every base a token of its own."""
+    borders = np.arange(width + 1)
+    return np.stack([borders[:-1], borders[1:]], axis=1)
 
 
 def explain(
@@ -223,24 +270,46 @@ def explain(
     """Why the model gave each sequence its value: one Explanation a sequence, read on the strand as given.
 
     target: a class name or index, or "predicted"; by default the second class of a two-class model, else the
-    predicted one. explained: its "logit", or its "margin" over the mean of the others. method: attnlrp, cplrp
-    (DNABERT-2), deeplift (CNN), gradient-x-input or integrated-gradients (both); auto is attnlrp or deeplift.
+    predicted one. explained: its "logit", or its "margin" over the mean of the others. method: one of those that
+    METHODS has for the model's kind; auto is attnlrp or deeplift.
     projection: uniform (a token's relevance is shared by its bases) or copy; the same for a CNN.
     """
     explainer = TokenExplainer(model, method, projection, batch_size)
     return explainer.explain(sequences, parse_target(target, model.labels, explained))
 
 
+Level = Literal["token", "nucleotide"]
+
 Relevance = Callable[[Model, Tensor, Tensor | None, Target, int], BatchRelevance]
-"""Relevance of a batch: model, ids (B, T), mask (B, T) or none, target, strands of each sequence."""
+"""Relevance of a batch of tokens: model, ids (B, T), mask (B, T) or none, target, strands of each sequence."""
+
+SequenceRelevance = Callable[[Model, Sequence[str], Target, int, int], BatchRelevance]
+"""Relevance of a batch of DNA strings as their strands spell them: model, B rows, target, strands of each sequence,
+rows that go through the model at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way to explain one kind of model; rules: what a manifest records of it."""
+    """A way to explain one kind of model, from the tokens that it reads.
 
+    level: what one value is of; of a CNN the tokens are the bases. rules: what a manifest records of it. needs: the
+    package that computes it, where gexplain does not come with it.
+    """
+
+    level: Level
     relevance: Relevance
     rules: Mapping[str, str]
+    needs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceMethod:
+    """A way to explain one kind of model that starts from the DNA; the fields are those of `Method`."""
+
+    level: Level
+    relevance: SequenceRelevance
+    rules: Mapping[str, str]
+    needs: str = ""
 
 
 def _under(rules: Rules) -> Method:
@@ -252,27 +321,68 @@ def _under(rules: Rules) -> Method:
         assert isinstance(model, DnaBert2Model)
         return relevance_of_batch(model.network, ids_BT, mask_BT, target, rules=rules, n_strands=n_strands)
 
-    return Method(relevance, rules.described)
+    return Method("token", relevance, rules.described)
 
 
-_GRADIENT_X_INPUT = Method(gradient_x_input, {"all steps": "ordinary gradient"})
+_ORDINARY = {"all steps": "ordinary gradient"}
+_NORM = {**_ORDINARY, "channels": "the norm over them, never negative"}
 _PATH = f"straight, {IG_STEPS} points, midpoint rule"
+_UNKNOWN = {"change": "each base to N, tokenised anew", "letters that are no base": "0"}
+_MUTANTS = {"change": "each base to the three others, their mean, tokenised anew", "letters that are no base": "0"}
+_NOISE = {"noise": f"normal, for each class, by the sequence and seed {SEED} alone"}
 
-METHODS: dict[Kind, dict[str, Method]] = {
+METHODS: dict[Kind, dict[str, Method | SequenceMethod]] = {
     "DNABERT-2": {
         "attnlrp": _under(ATTN_LRP),
         "cplrp": _under(CP_LRP),
-        "gradient-x-input": _GRADIENT_X_INPUT,
+        "gradient-x-input": Method("token", gradient_x_input, _ORDINARY),
+        "saliency": Method("token", saliency, _NORM),
         "integrated-gradients": Method(
-            integrated_gradients, {"path": _PATH, "baseline": "[MASK] for every token that spells a base"}
+            "token", integrated_gradients, {"path": _PATH, "baseline": "[MASK] for every token that spells a base"}
         ),
+        "attention": Method("token", attention, {"weights": "of [CLS] in the last layer, the mean of its heads"}),
+        "attention-rollout": Method(
+            "token", attention_rollout, {"weights": "of [CLS], the product over layers of heads' mean + 1, rows to 1"}
+        ),
+        "occlusion-token": SequenceMethod("token", occlusion_token, {"change": "each token to [MASK], in place"}),
+        "occlusion-base": SequenceMethod("nucleotide", occlusion_base, _UNKNOWN),
+        "ism": SequenceMethod("nucleotide", ism, _MUTANTS),
+        "random": Method("token", random_relevance, _NOISE),
     },
     "CNN": {
         "deeplift": Method(
-            deeplift, {"ReLU": "Rescale", "maximum": "all to where it is", "baseline": "N for every base"}
+            "nucleotide",
+            deeplift,
+            {"ReLU": "Rescale", "maximum": "all to where it is", "baseline": "N for every base"},
         ),
-        "gradient-x-input": _GRADIENT_X_INPUT,
-        "integrated-gradients": Method(integrated_gradients, {"path": _PATH, "baseline": "N for every base"}),
+        "deeplift-shap": SequenceMethod(
+            "nucleotide",
+            deeplift_shap,
+            {
+                "ReLU": "Rescale",
+                "maximum": "all to where it is",
+                "baseline": f"{N_REFERENCES} dinucleotide shuffles, by the sequence and seed {SEED} alone",
+            },
+            needs="tangermeme",
+        ),
+        "lrp": Method(
+            "nucleotide",
+            lrp,
+            {
+                "dense": f"epsilon, {EPSILON:g}",
+                "convolution": "z+",
+                "ReLU": "passes on",
+                "maximum": "all to where it is",
+            },
+        ),
+        "gradient-x-input": Method("nucleotide", gradient_x_input, _ORDINARY),
+        "saliency": Method("nucleotide", saliency, _NORM),
+        "integrated-gradients": Method(
+            "nucleotide", integrated_gradients, {"path": _PATH, "baseline": "N for every base"}
+        ),
+        "occlusion-base": SequenceMethod("nucleotide", occlusion_base, _UNKNOWN),
+        "ism": SequenceMethod("nucleotide", ism, _MUTANTS),
+        "random": Method("nucleotide", random_relevance, _NOISE),
     },
 }
 """The methods of each kind of model, the default first."""

@@ -1,4 +1,4 @@
-"""Relevance of a batch: what every method returns, and the value times its gradient, which most of them rest on."""
+"""Relevance of a batch: what every method returns, and relevance made of gradients, which most of them rest on."""
 
 from __future__ import annotations
 
@@ -20,27 +20,33 @@ class BatchRelevance:
 
     logits: (W, N), the mean of the strands. token_relevance: (K, B, T), 0 on padding. explained: (K, W), the
     value explained. ledger: name to (K, W), what each kind of constant took; the mean of the strands.
+    completeness_error: (K, W), the explained value's rise over the baseline less the relevance of all tokens, the
+    mean of the strands; None for a method that is none of a path from a baseline. A method at the level of
+    nucleotides has L bases in place of T tokens.
     """
 
     logits: Tensor
     token_relevance: Tensor
     explained: Tensor
     ledger: dict[str, Tensor]
+    completeness_error: Tensor | None = None
 
 
-def value_x_gradient(
+def relevance_by_gradient(
     embedding_BTC: Tensor,
     forward: Callable[[Tensor], Tensor],
     target: Target,
     *,
     n_strands: int,
+    of_tokens: Callable[[Tensor, Tensor], Tensor] = torch.linalg.vecdot,
     ledger: Ledger | None = None,
 ) -> BatchRelevance:
-    """Every token's embedding times its gradient, for every explained value, from one forward pass.
+    """Every token's relevance for every explained value, from its embedding and gradient and one forward pass.
 
-    forward: embedding (B, T, C) to logits (B, N), under whatever rules; ledger: the one that it books into. Rows
-    i * n_strands ... are the strands of sequence i: their logits are averaged before the predicted class is picked,
-    so that both strands explain the same class. Parameters must not require gradients.
+    forward: embedding (B, T, C) to logits (B, N), under whatever rules; ledger: the one that it books into.
+    of_tokens: embedding and gradient to relevance (B, T), by default the one times the other. Rows i * n_strands ...
+    are the strands of sequence i: their logits are averaged before the predicted class is picked, so that both
+    strands explain the same class. Parameters must not require gradients.
     """
     point_BTC = embedding_BTC.detach().requires_grad_(True)
     with torch.enable_grad():
@@ -49,7 +55,7 @@ def value_x_gradient(
     directions_KWN = target.directions(logits_WN)
     relevance, books = [], []
     for gradient_BTC in gradients(row_logits_BN, point_BTC, directions_KWN, n_strands):
-        relevance.append(torch.linalg.vecdot(point_BTC.detach(), gradient_BTC))
+        relevance.append(of_tokens(point_BTC.detach(), gradient_BTC))
         books.append({} if ledger is None else ledger.close())
     return BatchRelevance(
         logits=logits_WN,

@@ -9,7 +9,7 @@ import numpy as np
 
 from gexplain.arrays import FloatArray
 from gexplain.attribution.attnlrp import relevance_of_batch
-from gexplain.attribution.gradients import deeplift
+from gexplain.attribution.deeplift import deeplift
 from gexplain.attribution.relevance import BatchRelevance
 from gexplain.attribution.target import Target
 from gexplain.models.model import CnnModel, DnaBert2Model, Model

@@ -212,7 +212,7 @@ class _ScaleGradient(Function):
     """The identity, whose gradient is multiplied by a constant."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: float | Tensor) -> Tensor:
         ctx.scale = scale
         return x.view_as(x)
 
@@ -221,8 +221,8 @@ class _ScaleGradient(Function):
         return grads[0] * ctx.scale, None
 
 
-def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """`x` itself; its gradient is multiplied by `scale`."""
+def scale_gradient(x: Tensor, scale: float | Tensor) -> Tensor:
+    """`x` itself; its gradient is multiplied by `scale`, a number or one a value, which is a constant."""
     scaled: Tensor = _ScaleGradient.apply(x, scale)
     return scaled
 
@@ -279,6 +279,22 @@ def attend_cplrp(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledge
     query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
     query_BHTD, key_BHTD = query_BHTD.detach(), key_BHTD.detach()
     return join_heads(F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT))
+
+
+def attend_telling(tell: Callable[[Tensor], None]) -> Attend:
+    """Attention step by step and T x T in memory, which hands its weights A (B, H, T, T) to `tell`.
+
+    A = softmax(q k^T / sqrt(D) + bias): row i is what token i takes from each token, and sums to 1.
+    """
+
+    def attend_explicitly(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
+        query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
+        scores_BHTT = query_BHTD @ key_BHTD.mT / math.sqrt(query_BHTD.shape[-1])
+        weights_BHTT = torch.softmax(scores_BHTT + bias_BHTT, -1)
+        tell(weights_BHTT)
+        return join_heads(weights_BHTT @ value_BHTD)
+
+    return attend_explicitly
 
 
 # --- the rule sets -----------------------------------------------------------------------------------------
