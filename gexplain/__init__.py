@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gexplain.models.model import Model, load_model
     from gexplain.run_folder import Run
     from gexplain.runs import score
+    from gexplain.study.evaluation import Evaluation, evaluate
+    from gexplain.study.settings import EvaluateSettings
     from gexplain.training.finetune import Training, train
     from gexplain.training.readers import read_bed_data, read_csv_data
     from gexplain.training.settings import TrainSettings
@@ -35,6 +37,8 @@ __version__ = version("gexplain")
 
 _HOME = {
     "BedError": "errors",
+    "EvaluateSettings": "study.settings",
+    "Evaluation": "study.evaluation",
     "Explanation": "attribution.explainers",
     "Genome": "genome.fasta",
     "GexplainError": "errors",
@@ -49,6 +53,7 @@ _HOME = {
     "TrainSettings": "training.settings",
     "Training": "training.finetune",
     "UsageError": "errors",
+    "evaluate": "study.evaluation",
     "explain": "attribution.explainers",
     "load_model": "models.model",
     "read_bed_data": "training.readers",
@@ -59,6 +64,8 @@ _HOME = {
 
 __all__ = [
     "BedError",
+    "EvaluateSettings",
+    "Evaluation",
     "Explanation",
     "Genome",
     "GexplainError",
@@ -73,6 +80,7 @@ __all__ = [
     "TrainSettings",
     "Training",
     "UsageError",
+    "evaluate",
     "explain",
     "load_model",
     "read_bed_data",

@@ -9,7 +9,6 @@ when it is whole, the manifest last. So a directory with a manifest.json is a fi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,7 +16,6 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,9 +33,9 @@ from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, UNFINISHED, Run
 from gexplain.scoring import Progress, Scoring, nothing_scored_error, only_n_warnings, strict_error
 from gexplain.store import WindowStore, describe_difference
 from gexplain.windows import Window
+from gexplain.work_folder import empty, locked
 
 STORE = "windows.sqlite"
-LOCK = "lock"
 _OUTPUTS = ("tracks", "regions.tsv", "stats.tsv", "igv_session.xml")
 _CALLS = [
     "motif_summary.tsv",
@@ -98,14 +96,14 @@ def score_inputs(
     out = Path(output)
     _check_directory(out, settings)
     scoring = Scoring.prepare(inputs, model, settings)
-    with _locked(out) as work:
+    with locked(out) as work:
         if settings.force:
             (out / MANIFEST).unlink(missing_ok=True)  # from now on the old run is no finished run
         if settings.force or not settings.resume:
-            _empty(work)
+            empty(work)
         finished = _finished_run(out, scoring)
         if finished is not None:
-            _empty(work)  # a crash after the last move may have left the store
+            empty(work)  # a crash after the last move may have left the store
             return finished
         started, manifest = time.monotonic(), None
         null = scoring.prepare_null(out / NULL, work)
@@ -116,7 +114,7 @@ def score_inputs(
             if store.n_scored():
                 manifest = scoring.write(store, null, work, call_progress)
         if manifest is None:
-            _empty(work)  # nothing to resume
+            empty(work)  # nothing to resume
             raise nothing_scored_error(inputs.source)
         manifest["seconds"] = {
             "windows": round(computed - started, 3),
@@ -213,44 +211,6 @@ def _calls_of(manifest: Mapping[str, Any]) -> list[str]:
     if manifest["settings"]["tabix"]:
         names += [f"{table}.bed.gz" for table in tables]
     return [*names, *(["motif_summary.tsv"] if "hits" in tables else [])]
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[Path]:
-    """OUT/.unfinished, for this process alone; it goes with the block if nothing is left in it to resume."""
-    work = out / UNFINISHED
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / LOCK).open("w")
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written: {error.strerror}", hint="give another -o") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_held = (work / LOCK).exists() and os.fstat(lock.fileno()).st_ino == (work / LOCK).stat().st_ino
-        except BlockingIOError:
-            is_held = False
-        except OSError as error:
-            raise RunError(
-                f"{out}: the file system gives no locks: {error.strerror}",
-                hint="write to a local disk, then move the finished run",
-            ) from error
-        if not is_held:
-            raise RunError(f"{out}: another run is writing here", hint="wait for it, or give another -o")
-        try:
-            yield work
-        finally:
-            if work.exists() and [path.name for path in work.iterdir()] == [LOCK]:
-                shutil.rmtree(work)
-
-
-def _empty(work: Path) -> None:
-    """Remove what an interrupted run left, but the lock."""
-    for path in work.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
 
 
 def _forget_calls(work: Path, null: Null | None) -> None:

@@ -27,13 +27,14 @@ LAYERS = [
     {"pipeline"},
     {"store"},
     {"run_folder"},
+    {"work_folder"},
     {"outputs"},
     {"null"},
     {"calls"},
     {"scoring"},
     {"report"},
     {"runs", "training"},
-    {"attributions", "demo", "export"},
+    {"attributions", "demo", "export", "study"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -107,6 +108,7 @@ def in_a_fresh_process(code: str) -> str:
         "from gexplain_cli.main import cli; cli.main(['--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['score', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['train', '--help'], standalone_mode=False)",
+        "from gexplain_cli.main import cli; cli.main(['evaluate', '--help'], standalone_mode=False)",
     ],
 )
 def test_neither_torch_nor_transformers_is_loaded_before_a_model_is(action):
@@ -136,6 +138,8 @@ def test_public_names_are_sorted_and_exist():
 def test_public_names_are_these():
     assert gexplain.__all__ == [
         "BedError",
+        "EvaluateSettings",
+        "Evaluation",
         "Explanation",
         "Genome",
         "GexplainError",
@@ -150,6 +154,7 @@ def test_public_names_are_these():
         "TrainSettings",
         "Training",
         "UsageError",
+        "evaluate",
         "explain",
         "load_model",
         "read_bed_data",

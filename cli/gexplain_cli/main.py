@@ -22,6 +22,7 @@ COMMANDS = {
     "score": ("gexplain_cli.score", "Relevance tracks of regions of a genome."),
     "seqlets": ("gexplain_cli.seqlets", "Spans of high and low relevance, as BED."),
     "hits": ("gexplain_cli.hits", "Motif matches that the model uses, as BED."),
+    "evaluate": ("gexplain_cli.evaluate", "Are the explanations right? Metrics of every method."),
     "train": ("gexplain_cli.train", "A classifier from labelled sequences."),
     "model": ("gexplain_cli.model", "What a checkpoint is, and whether it works; or the bundled models."),
     "export": ("gexplain_cli.export", "A finished run in the formats of other programs."),

@@ -1,0 +1,174 @@
+"""Subjects: a model under evaluation, and what each of its methods says of a few sequences, at both levels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from gexplain.arrays import FloatArray, IntArray
+from gexplain.attribution.explainers import METHODS, Reading, TokenExplainer
+from gexplain.attribution.passes import count_passes
+from gexplain.attribution.target import Explained, Target
+from gexplain.evaluation.levels import AGGREGATIONS
+from gexplain.genome.intervals import Strand
+from gexplain.models.model import Model
+from gexplain.models.randomise import n_blocks, randomise
+from gexplain.projection import PROJECTIONS
+from gexplain.tokens import Tokens
+
+TOKEN, NUCLEOTIDE = "token", "nucleotide"
+NATIVE = "native"
+RANDOMISED = "randomised-weights"
+"""The baseline that stands among the methods: the default method, of the same architecture with random weights."""
+
+View = tuple[str, str]
+"""A level and a variant: how relevance came to that level."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passage:
+    """Sequences that are explained together: their classes (B,), and their tokens on the forward strand."""
+
+    sequences: Sequence[str]
+    classes: IntArray
+    tokens: Sequence[Tokens]
+
+    def part(self, rows: Sequence[int]) -> Passage:
+        """Some of them."""
+        return Passage(
+            [self.sequences[row] for row in rows], self.classes[list(rows)], [self.tokens[row] for row in rows]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What explaining took: sequences, rows through the network in both directions, and seconds."""
+
+    sequences: int
+    forward: int
+    backward: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A model under evaluation. name: of the tables. methods: the default of its kind first, if it is among them."""
+
+    name: str
+    model: Model
+    methods: Sequence[str]
+    explained: Explained
+    projections: Sequence[str]
+    aggregations: Sequence[str]
+    batch_size: int
+    seed: int
+
+    @property
+    def default(self) -> str:
+        """The method that the others are compared with."""
+        return self.methods[0]
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether its tokens are more than its bases."""
+        return self.model.kind != "CNN"
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks of weights can be made random, from the top."""
+        return n_blocks(self.model)
+
+    @cache  # noqa: B019 - as long as the subject, which is as long as the evaluation
+    def randomised(self, n_top_blocks: int) -> Model:
+        """The model with so many blocks of random weights."""
+        return randomise(self.model, n_top_blocks, self.seed)
+
+    def passage(self, sequences: Sequence[str], classes: IntArray) -> Passage:
+        """Sequences with their classes, ready to be explained."""
+        return Passage(sequences, classes, self.model.tokens(sequences))
+
+    def direction(self, index: int) -> FloatArray:
+        """(n_targets,): the explained value of a class is the sum of direction * logits."""
+        n_targets = len(self.model.labels)
+        direction = np.zeros(n_targets)
+        if self.explained == "margin":
+            direction -= 1 / (n_targets - 1)
+        direction[index] = 1
+        return direction
+
+    def explain(self, method: str, passage: Passage) -> tuple[list[dict[View, FloatArray]], Cost]:
+        """What a method says of each sequence at both levels, and what that took."""
+        model, name = (self.randomised(self.n_blocks), self.default) if method == RANDOMISED else (self.model, method)
+        started = time.perf_counter()
+        with count_passes(model) as passes:
+            readings = self._read(model, name, passage)
+        seconds = time.perf_counter() - started
+        cost = Cost(len(passage.sequences), passes.forward, passes.backward, seconds)
+        return self._views(name, passage, readings), cost
+
+    def nucleotides(
+        self, method: str, passage: Passage, *, strand: Strand = "+", n_random: int = 0
+    ) -> list[FloatArray]:
+        """(L,) of each sequence under the first projection; read on a strand, or with so many random blocks."""
+        model = self.randomised(n_random) if n_random else self.model
+        readings = self._read(model, method, passage, strand)
+        if METHODS[model.kind][method].level == NUCLEOTIDE:
+            return [one.relevance[0] for one in readings]
+        return [self._project(one, self.projections[0], len(one.relevance[0])) for one in readings]
+
+    def averaged(self, passage: Passage, *, both_strands: bool, shifts: int) -> list[FloatArray]:
+        """(L,) of each sequence by the default method: every base the mean of all readings that hold it.
+
+        shifts: how many readings each strand has; each starts one base later, so that tokens have other borders.
+        """
+        totals = [np.zeros(len(sequence)) for sequence in passage.sequences]
+        for shift in range(shifts):
+            cut = self.passage([sequence[shift:] for sequence in passage.sequences], passage.classes)
+            for strand in ("+", "-") if both_strands else ("+",):
+                for total, values in zip(totals, self.nucleotides(self.default, cut, strand=strand), strict=True):
+                    total[shift:] += values
+        n_strands = 2 if both_strands else 1
+        return [total / (n_strands * np.minimum(np.arange(len(total)) + 1, shifts)) for total in totals]
+
+    def _read(self, model: Model, method: str, passage: Passage, strand: Strand = "+") -> list[Reading]:
+        """One reading a sequence, each of its own class."""
+        explainer = TokenExplainer(model, method, batch_size=self.batch_size)
+        readings: dict[int, Reading] = {}
+        for index in np.unique(passage.classes).tolist():
+            rows = np.flatnonzero(passage.classes == index).tolist()
+            target = Target((index,), (model.labels[index],), self.explained)
+            of_class = explainer.read([passage.sequences[row] for row in rows], target, strand)
+            readings.update(zip(rows, of_class, strict=True))
+        return [readings[row] for row in range(len(passage.sequences))]
+
+    def _views(self, method: str, passage: Passage, readings: Sequence[Reading]) -> list[dict[View, FloatArray]]:
+        views = []
+        for sequence, tokens, reading in zip(passage.sequences, passage.tokens, readings, strict=True):
+            of_one: dict[View, FloatArray] = {}
+            if METHODS[self.model.kind][method].level == TOKEN:
+                spells = reading.token_spans[:, 1] > reading.token_spans[:, 0]
+                of_one[TOKEN, NATIVE] = reading.token_relevance[0][spells]
+                for projection in self.projections:
+                    of_one[NUCLEOTIDE, projection] = self._project(reading, projection, len(sequence))
+            else:
+                if self.has_tokens:
+                    for aggregation in self.aggregations:
+                        of_one[TOKEN, aggregation] = AGGREGATIONS[aggregation](reading.relevance[0], tokens.spans)
+                of_one[NUCLEOTIDE, NATIVE] = reading.relevance[0]
+            views.append(of_one)
+        return views
+
+    def _project(self, reading: Reading, projection: str, width: int) -> FloatArray:
+        return PROJECTIONS[projection](reading.token_relevance[0], reading.token_spans, width)
+
+
+def first_views(views: Mapping[View, FloatArray]) -> dict[str, View]:
+    """The view by which methods are compared, of each level: the first."""
+    first: dict[str, View] = {}
+    for level, variant in views:
+        first.setdefault(level, (level, variant))
+    return first
