@@ -55,14 +55,14 @@ _CAPTIONS = {
     " what chance gives, where there is such a value.",
     "curves": "The explained value as positions are perturbed, the most relevant first (solid: it should fall soon)"
     " or the least relevant first (dashed: it should stay up). Means over the sequences; bands are 95 % bootstrap"
-    " intervals of the mean. Δ is the area between a method's two curves.",
+    " intervals of the mean, of the first method and the baselines. Δ is the area between a method's two curves.",
     "similarity": "Pearson correlation of what two methods say of a sequence, by nucleotide where that was measured,"
     " else by token; mean over the sequences.",
     "agreement": "Pearson correlation of the two models' relevance of a sequence, by nucleotide, under the same"
     " method or the two that are named; means over the sequences with 95 % bootstrap intervals.",
     "sanity": "Rank correlation of |relevance| with that of the same model, its topmost blocks randomised; with none,"
-    " it is 1. Means over the sequences; bands are 95 % bootstrap intervals of the mean. A method whose line stays up"
-    " explains the sequence or the architecture, not what was learnt.",
+    " it is 1. Means over the sequences; bands are 95 % bootstrap intervals of the mean, of the first method and the"
+    " baselines. A method whose line stays up explains the sequence or the architecture, not what was learnt.",
     "cost": "A forward equivalent is one forward pass of one sequence; a backward pass with frozen weights counts as"
     " one. Lines are 95 % bootstrap intervals of the mean. Methods of equal cost are drawn a little apart; one that"
     " asks the model nothing is a line across.",

@@ -92,7 +92,8 @@ def draw_curves(results: Results, model: str) -> Figure | None:
             at, mean, low, high = np.array([(row.fraction, row.mean, row.low, row.high) for row in points]).T
             style = styles[method]
             dashes = "--" if order == "lerf" else "-"
-            panel.fill_between(at, low, high, color=style["color"], alpha=0.12, linewidth=0)
+            if method in _banded(results, model):
+                panel.fill_between(at, low, high, color=style["color"], alpha=0.15, linewidth=0)
             panel.plot(at, mean, linestyle=dashes, linewidth=1.5, markersize=4, markevery=2, **style)
         panel.set(xlabel=f"share of {LEVELS[level]} perturbed", ylabel="explained value (logits)", xlim=(-0.01, 1.01))
         panel.set_title(f"by {level}", loc="left")
@@ -200,7 +201,8 @@ def draw_sanity(results: Results) -> Figure | None:
             at = np.array([0, *row_of_n])
             # Nothing randomised is the original itself.
             mean, low, high = np.array([(1, 1, 1), *((row.mean, row.low, row.high) for row in row_of_n.values())]).T
-            panel.fill_between(at, low, high, color=styles[method]["color"], alpha=0.12, linewidth=0)
+            if method in _banded(results, model):
+                panel.fill_between(at, low, high, color=styles[method]["color"], alpha=0.15, linewidth=0)
             panel.plot(at, mean, linewidth=1.5, markersize=5, **styles[method])
         panel.set(xlabel="randomised blocks, from the top", ylabel="Spearman ρ with the original")
         panel.label_outer()
@@ -259,6 +261,11 @@ def sanity_lines(results: Results, model: str) -> dict[str, dict[int, SummaryRow
         if lines:
             return {method: dict(sorted(rows.items())) for method, rows in lines.items()}
     return {}
+
+
+def _banded(results: Results, model: str) -> set[str]:
+    """Whose intervals are drawn as bands: with all of a dozen methods, none could be told from another."""
+    return {results.methods(model)[0], *BASELINES}
 
 
 def styles_of(results: Results) -> dict[str, dict[str, Any]]:
