@@ -70,7 +70,7 @@ HITS = BedSchema(
         Column("logOdds", "double", "log-odds of the match, in bits"),
         Column("matchP", "double", "p-value of the match (FIMO)"),
         Column("relevanceP", "double", "share of the places in the null with as much relevance"),
-        Column("p", "double", "share of the null's tests (place, motif, strand) with as small a product of the two"),
+        Column("p", "double", "share of the null's bases at which a site has as small a product of the two"),
         Column(
             "q",
             "double",

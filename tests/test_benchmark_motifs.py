@@ -279,20 +279,20 @@ def test_seqlets_of_each_chromosome_and_direction_are_tested_alone():
     assert calibration.seqlets_apart(seqlets) == 4  # q: 0.04 and 0.5; 0.04; 0.05 and 0.05
 
 
-def test_p_values_of_used_matches_are_shares_of_the_weakest():
+def test_p_values_of_sites_are_shares_of_the_weakest():
     import pandas as pd
 
     called = calibration.Called(
         bases=1_000,
         calls={},
         seqlets=pd.DataFrame({"track": ["A", "A"], "direction": ["high", "low"], "p": [0.3, 0.7]}),
-        hits=pd.DataFrame({"track": ["A"] * 4, "p": [1e-4, 2e-4, 3e-4, 4e-4]}),
+        hits=pd.DataFrame({"track": ["A"] * 5, "p": [1e-4, 2e-4, 3e-4, 4e-4, 9e-4], "isPrimary": [1, 1, 1, 1, 0]}),
         n_hit_tests=10_000,
     )
-    p, n_tests = calibration.p_values(called)["used matches"]["A"]
+    p, n_tests = calibration.p_values(called)["primary hits"]["A"]
     np.testing.assert_allclose(p, [0.25, 0.5, 0.75, 1])
     assert n_tests == pytest.approx(4)  # calibrated: as many as there are
-    assert calibration.p_shares(called)["used matches"]["1"] == pytest.approx(1)
+    assert calibration.p_shares(called)["primary hits"]["1"] == pytest.approx(1)
 
 
 # ---- Yeast ----
@@ -328,8 +328,11 @@ def test_a_yeast_result_compares_hits_with_fimo_at_equal_recall():
     truth = yeast_sites.Truth("Reb1", "sites", np.array([100.0, 300]), ints(0, 1))
     middle = np.array([95.0, 200, 305, 400])
     scores = {matches.FIMO: np.array([4.0, 6, 3, 2]), matches.JOINED: np.array([9.0, 2, 8, 1])}
-    result = yeast_sites.measure(truth, middle, scores, np.array([95.0, 400]), ints(0, 0, 1, 1), draws=20)
+    called = np.array([95.0, 400, 305, 200]), np.array([0.01, 0.05, 0.3, 0.8])
+    result = yeast_sites.measure(truth, middle, scores, called, ints(0, 0, 1, 1), draws=20)
     assert (result.called.called, result.called.true, result.called.found) == (2, 1, 1)
+    assert {q: one.called for q, one in result.by_q.items()} == {0.05: 2, 0.1: 2, 0.2: 2, 0.3: 3, 0.5: 3, 0.7: 3}
+    assert result.by_q[0.3].true == 2
     assert (result.fimo.called, result.fimo.true, result.fimo.found) == (2, 1, 1)
     assert result.fimo_p == pytest.approx(1e-4)
     described = result.figures()

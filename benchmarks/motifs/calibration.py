@@ -71,7 +71,7 @@ class Calls:
 class Called:
     """One genome's calls, a track each. bases: that were scored. seqlets, hits: the p-values of any q.
 
-    n_hit_tests: of one track; every place, motif and strand is one, and only the used matches among them are in hits.
+    n_hit_tests: of one track; every base is one, and only those at which a site lies are among the primary hits.
     """
 
     bases: int
@@ -175,7 +175,7 @@ def call_all(attributions: Attributions, motifs: MotifSet, out: Path, *, apart: 
             hits_apart=hits_apart(attributions, name, motifs) if apart else None,
         )
     n_bases = sum(attributions.genome.chroms.values())  # every base is scored
-    return Called(n_bases, calls, seqlets, hits, 2 * len(motifs) * n_bases)
+    return Called(n_bases, calls, seqlets, hits, n_bases)
 
 
 def seqlets_apart(seqlets: pd.DataFrame) -> int:
@@ -202,16 +202,17 @@ def hits_apart(attributions: Attributions, track: str, motifs: MotifSet) -> int:
 def p_values(called: Called) -> dict[str, dict[str, tuple[FloatArray, float]]]:
     """Kind of test to track to p-values, and how many tests there are for them: uniform in (0, 1] if calibrated.
 
-    A place without a used match has no p-value; those of used matches go up to the one of the weakest. They are
-    divided by it, and so many tests are theirs as that share of all.
+    A base without a site has no p-value; those of sites go up to the one of the weakest. They are divided by it, and
+    so many tests are theirs as that share of all.
     """
     kinds: dict[str, dict[str, tuple[FloatArray, float]]] = {}
     for direction in ("high", "low"):
         of_direction = called.seqlets[called.seqlets["direction"] == direction].groupby("track")["p"]
         kinds[f"seqlets, {direction}"] = {str(name): (p.to_numpy(), len(p)) for name, p in of_direction}
-    kinds["used matches"] = {
+    sites = called.hits[called.hits["isPrimary"] == 1]
+    kinds["primary hits"] = {
         str(name): ((p / p.max()).to_numpy(), float(p.max()) * called.n_hit_tests)
-        for name, p in called.hits.groupby("track")["p"]
+        for name, p in sites.groupby("track")["p"]
     }
     return kinds
 
@@ -221,7 +222,7 @@ def p_value_panels(called: Called) -> list[Uniform]:
     titles = {
         "seqlets, high": ("Seqlets of high relevance", "p-value"),
         "seqlets, low": ("Seqlets of low relevance", "p-value"),
-        "used matches": ("Motif matches that the model uses", "p-value / that of the weakest"),
+        "primary hits": ("Sites of motifs that the model uses", "p-value / that of the weakest"),
     }
     return [
         Uniform(
@@ -312,8 +313,8 @@ def report(called: Mapping[str, Called], figures: Mapping[str, Any]) -> list[str
         ],
     )
     shares = markdown_table(
-        "Share of p-values up to a level; uniform ones have the level itself. Those of used matches are over that of "
-        "the weakest.",
+        "Share of p-values up to a level; uniform ones have the level itself. Those of primary hits are over that "
+        "of the weakest.",
         ["sequence", "tests", *(f"{level:g}" for level in SHARES_AT)],
         [
             [name, kind, *(f"{value:.4f}" for value in at.values())]

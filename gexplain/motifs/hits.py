@@ -9,18 +9,21 @@ is used by the model where that is at most USED_P. Used matches are ranked by th
 Fisher joins them. Two kinds of matches with as small a product would be false, and q is how many of them there are
 likely to be, over the hits that are called:
 
-* by chance in sequence, and liked by the model. The null is scanned for the same motifs: every place, motif and
-  strand is a test, and p is the share of the null's tests with as small a product. Without the second kind, q would
-  be what Benjamini and Hochberg make of p.
+* by chance in sequence, and liked by the model. The null is scanned for the same motifs, and p is the share of its
+  bases at which a site with as small a product lies. Without the second kind, q would be what Benjamini and Hochberg
+  make of p.
 * by chance in relevance: of the sites that the model ignores, some have high relevance. How many, those tell that
   miss it by little, with a p_relevance between USED_P and NEAR_P: of what is ignored, as many lie on either side of
   USED_P for their width. Nothing is taken for granted of the others, which a model may well speak against.
+
+What is counted, here as there, are sites: primary hits alone (see `resolve`). One chance site matches all matrices of
+its family at once, so that matches come in clumps, and a null of few clumps tells little of how many to expect.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -97,11 +100,15 @@ class HitFinder:
         self.scanner = Scanner(motifs, match_p)
         self.spans = SpanNull([stretch for page in null for stretch in _stretches(page.values)])
         counter = _Counter(len(motifs))
-        statistics = [counter.add(batch, self._matches(batch)) for batch in batches(null)]
+        ranks = {chrom: rank for rank, chrom in enumerate(dict.fromkeys(page.chrom for page in null))}
+        used = []
+        for batch in batches(null):
+            matches = self._matches(batch)
+            used.append(_as_hits(counter.add(batch, matches), batch, ranks, _points))
         self.null_counts = counter.counts()
-        points = np.concatenate([*(_points(one) for one in statistics), np.empty(0, np.int64)])
-        self.null = EmpiricalNull(points.astype(np.float64))
-        self.n_null = counter.n_bases * len(motifs) * 2  # tests: those without a used match are never as good
+        points = [*_points_of_sites(used, motifs), np.empty(0, np.int64)]
+        self.null = EmpiricalNull(np.concatenate(points).astype(np.float64))
+        self.n_null = counter.n_bases  # tests: a base at which no site lies is never as good
 
     @property
     def reach(self) -> int:
@@ -111,25 +118,25 @@ class HitFinder:
     def find(self, pages: Iterable[Page], ranks: dict[str, int]) -> Found:
         """The used matches of all pages. ranks: of the chromosomes, in the FASTA."""
         counter = _Counter(len(self.motifs))
-        of_hits, of_near = (np.zeros(_MOST_POINTS, dtype=np.int64) for _ in range(2))
         with ExitStack() as stack:
-            spool = stack.enter_context(tempfile.TemporaryFile())
+            spool, spool_of_near = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
             for batch in batches(pages):
                 matches = self._matches(batch)
-                used = counter.add(batch, matches)
                 near = matches[(matches["relevance_p"] > USED_P) & (matches["relevance_p"] <= NEAR_P)]
-                hits = np.zeros(len(used), dtype=HIT)
-                for field in ("start", "end", "motif", "strand", "score", "match_p", "relevance", "relevance_p"):
-                    hits[field] = used[field]
-                hits["rank"] = np.array([ranks[page.chrom] for page in batch])[used["sequence"]]
-                hits["points"] = _points(used)
+                hits = _as_hits(counter.add(batch, matches), batch, ranks, _points)
                 hits["p"] = self._p_values(hits["points"])
-                of_hits += np.bincount(hits["points"], minlength=_MOST_POINTS)
-                of_near += np.bincount(_points_of_match(near["match_p"]), minlength=_MOST_POINTS)
                 spool.write(hits.tobytes())
+                spool_of_near.write(_as_hits(near, batch, ranks, _points_of_match).tobytes())
+            of_hits, of_near = (
+                sum(
+                    (np.bincount(points, minlength=_MOST_POINTS) for points in _points_of_sites(hits, self.motifs)),
+                    np.zeros(_MOST_POINTS, dtype=np.int64),
+                )
+                for hits in (_read(spool), _read(spool_of_near))
+            )
+            spool_of_near.close()
             points = np.flatnonzero(of_hits)
-            n_tests = counter.n_bases * len(self.motifs) * 2
-            n_false = self._p_values(points) * n_tests + _expect_ignored(points, of_near)
+            n_false = self._p_values(points) * counter.n_bases + _expect_ignored(points, of_near)
             rates = n_false / np.cumsum(of_hits[points][::-1])[::-1]
             # Whoever is called at some rate is called at every higher one.
             q_values = np.minimum(np.minimum.accumulate(rates), 1.0)
@@ -176,7 +183,7 @@ class Found:
     ) -> None:
         self.motifs = motifs
         self.counts = counts
-        self._points, self._q_values = points, q_values  # distinct and rising, and the q of each
+        self._points, self._q_values = points, q_values  # of sites, distinct and rising, and the q of each
         self._spool = spool
 
     def __enter__(self) -> Found:
@@ -199,14 +206,15 @@ class Found:
         return float(self._q_values.min(initial=1.0))
 
     def count_beyond(self, null: EmpiricalNull) -> int:
-        """How many used matches are better than all of a null (of points)."""
-        return sum(int((null.levels(hits["points"].astype(np.float64)) == 0).sum()) for hits in self._read(1.0))
+        """How many sites are better than all of a null (of points)."""
+        of_sites = _points_of_sites(_read(self._spool), self.motifs)
+        return sum(int((null.levels(points.astype(np.float64)) == 0).sum()) for points in of_sites)
 
     def _read(self, q: float) -> Iterator[Hits]:
-        self._spool.seek(0)
-        while data := self._spool.read(HIT.itemsize << 14):
-            hits = np.frombuffer(data, dtype=HIT).copy()
-            hits["q"] = self._q_values[np.searchsorted(self._points, hits["points"])]
+        for hits in _read(self._spool):
+            # A match that is secondary to another has the q of the next worse site, or of the worst.
+            at = np.maximum(np.searchsorted(self._points, hits["points"], side="right") - 1, 0)
+            hits["q"] = self._q_values[at]
             yield hits[hits["q"] <= q]
 
 
@@ -309,6 +317,29 @@ class _Counter:
             )
 
 
+def _as_hits(matches: Hits, batch: Sequence[Page], ranks: dict[str, int], points: Callable[[Hits], IntArray]) -> Hits:
+    """Matches of a batch as hits, in genome order, with the points that `points` gives them."""
+    hits = np.zeros(len(matches), dtype=HIT)
+    for field in ("start", "end", "motif", "strand", "score", "match_p", "relevance", "relevance_p"):
+        hits[field] = matches[field]
+    hits["rank"] = np.array([ranks[page.chrom] for page in batch])[matches["sequence"]]
+    hits["points"] = points(matches)
+    return hits
+
+
+def _read(spool: IO[bytes]) -> Iterator[Hits]:
+    """The hits of a spool, in order, some at a time; each may be written to."""
+    spool.seek(0)
+    while data := spool.read(HIT.itemsize << 14):
+        yield np.frombuffer(data, dtype=HIT).copy()
+
+
+def _points_of_sites(chunks: Iterable[Hits], motifs: Sequence[Motif]) -> Iterator[IntArray]:
+    """The points of the primary ones among hits in genome order."""
+    for group in _apart(chunks):
+        yield group["points"][resolve(group, motifs) == np.arange(len(group))]
+
+
 def _points(used: Hits) -> IntArray:
     """-log10 of the product of the two p-values of used matches, in thousandths rounded down: many are then equal."""
     points: IntArray = np.floor(-_STEPS * (np.log10(used["match_p"]) + np.log10(used["relevance_p"]))).astype(
@@ -317,14 +348,14 @@ def _points(used: Hits) -> IntArray:
     return points
 
 
-def _points_of_match(match_p: FloatArray) -> IntArray:
+def _points_of_match(matches: Hits) -> IntArray:
     """-log10 of the p-value of matches, in thousandths rounded up."""
-    points: IntArray = np.ceil(-_STEPS * np.log10(match_p)).astype(np.int64)
+    points: IntArray = np.ceil(-_STEPS * np.log10(matches["match_p"])).astype(np.int64)
     return points
 
 
 def _expect_ignored(points: IntArray, of_near: IntArray) -> FloatArray:
-    """How many matches that the model ignores are likely to be used by chance and to have as many points (n,).
+    """How many sites that the model ignores are likely to be used by chance and to have as many points (n,).
 
     of_near: how many with a p_relevance between USED_P and NEAR_P have so many points by the match alone. Below
     USED_P there are as many for the width; one with m points of its own has as many as n where its p_relevance is at
