@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from gexplain.errors import UsageError, count
+from gexplain.evaluation.levels import AGGREGATIONS
 from gexplain.inputs import CHOICES
-from gexplain.study.settings import AGGREGATION_NAMES, METRIC_NAMES, EvaluateSettings
+from gexplain.study.settings import METRIC_NAMES, EvaluateSettings
 from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.options import device_option, model_option, model_or_default
@@ -62,7 +63,7 @@ _SHEETS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
     default="sum",
     show_default=True,
     metavar="LIST",
-    help=f"From nucleotides to tokens: {', '.join(AGGREGATION_NAMES)}.",
+    help=f"From nucleotides to tokens: {', '.join(AGGREGATIONS)}.",
 )
 @click.option(
     "--draws",
@@ -168,6 +169,7 @@ def command(
     for name in ("methods", "metrics", "projections", "aggregations", "chroms"):
         options[name] = tuple(item.strip() for item in options[name].split(",") if item.strip())
     settings = EvaluateSettings(**options)
+    settings.check_truth(truth is not None)
     data, genome = _split(paths)
     # Torch is loaded here and not before: wrong options are told at once.
     from gexplain.study.evaluation import evaluate

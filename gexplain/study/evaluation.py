@@ -3,7 +3,7 @@
     OUT/evaluation.html  metrics.tsv  summary.tsv  curves.tsv  cost.tsv  plots/  manifest.json      finished
     OUT/.unfinished/parts/00007.json                                                                to be gone on with
 
-Sequences are measured a chunk at a time; what is random depends on the seed and the sequence alone. So an
+Sequences are measured a chunk at a time; what is random depends on the seed, the sequence and its number. So an
 evaluation that was interrupted goes on, and ends with the same tables.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from gexplain.arrays import IntArray
-from gexplain.attribution.explainers import METHODS, Method, SequenceMethod
+from gexplain.attribution.explainers import METHODS, Method, SequenceMethod, TokenExplainer
 from gexplain.attribution.target import parse_target
 from gexplain.errors import InputError, RunError, UsageError, count, preview
 from gexplain.evaluation.resampling import check_n_sequences
@@ -90,6 +90,7 @@ def evaluate(
     truth that overlaps none), ModelError, UsageError; RunError where `output` is another's, in use or not writable.
     """
     settings = settings or EvaluateSettings()
+    settings.check_truth(truth is not None)
     with ExitStack() as stack:
         inputs: Inputs | None = None
         samples: Samples | None = None
@@ -105,6 +106,12 @@ def evaluate(
             samples = RegionSamples(inputs, window, truth, settings.sample, settings.seed)
         assert samples is not None
         check_n_sequences(len(samples), samples.source)
+        if samples.shortest < settings.shifts:
+            raise UsageError(
+                f"{settings.shifts} shifts, where the shortest sequence of {samples.source} has"
+                f" {count(samples.shortest, 'base')}",
+                hint="give fewer --shifts",
+            )
         if truth is not None and settings.wants("localisation"):
             check_n_sequences(samples.n_with_truth, f"{os.fspath(truth)}, sites on")
         subjects = _subjects(models, settings)
@@ -126,26 +133,28 @@ def _run(
         raise RunError(f"{out} is a file; expected a directory to write to", hint="give another -o")
     with locked(out) as work:
         held = _held(out / MANIFEST) or _held(work / _PARTS / _SETTINGS)
-        wanted = json.loads(json.dumps(manifest["settings"]))
+        manifest = json.loads(json.dumps(manifest))
+        wanted = manifest["settings"]
         foreign = [path.name for path in out.iterdir() if path.name != work.name] if held is None else []
         if foreign and not settings.force:
             raise RunError(f"{out} is not empty, and holds no evaluation", hint="give another -o, or --force")
         if held is not None and held != wanted and not settings.force:
             raise RunError(
                 f"{out}: an evaluation with other settings is here",
-                detail=describe_difference(held, wanted),
+                detail=describe_difference(_in_json(held), _in_json(wanted)),
                 hint="give another -o, or --force to replace that evaluation",
             )
         if (out / MANIFEST).exists() and held == wanted and not settings.force:
+            shutil.rmtree(work / _PARTS, ignore_errors=True)
             return Evaluation(out, json.loads((out / MANIFEST).read_text(encoding="utf-8")))
-        if settings.force or not settings.resume:
+        if held is None or settings.force or not settings.resume:
             (out / MANIFEST).unlink(missing_ok=True)  # from now on the old evaluation is no finished one
             shutil.rmtree(work / _PARTS, ignore_errors=True)
         shutil.rmtree(work / _RESULTS, ignore_errors=True)
         try:
             for folder in (work / _PARTS, work / _RESULTS):
                 folder.mkdir(exist_ok=True)
-            (work / _PARTS / _SETTINGS).write_text(json.dumps(wanted), encoding="utf-8")
+            _write_whole(work / _PARTS / _SETTINGS, wanted)
             parts = _measure(work / _PARTS, samples, Measurer(subjects, settings), chooser, progress)
             results = work / _RESULTS
             defaults = {subject.name: subject.default for subject in subjects}
@@ -169,14 +178,19 @@ def _measure(
         path = folder / f"{number:05d}.json"
         if not path.exists():
             part = measurer.measure(chunk, chooser.classes(chunk))
-            partial = partial_path(path)
-            partial.write_text(json.dumps(asdict(part)), encoding="utf-8")
-            partial.replace(path)
+            _write_whole(path, asdict(part))
         paths.append(path)
         n_done += len(chunk)
         if progress is not None:
             progress(n_done, len(samples))
     return paths
+
+
+def _write_whole(path: Path, content: Any) -> None:
+    """Write JSON that is there whole or not at all, whenever the process ends."""
+    partial = partial_path(path)
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    partial.replace(path)
 
 
 def _read_part(path: Path) -> Part:
@@ -205,11 +219,11 @@ class _Chooser:
         self._subjects = subjects
         first = subjects[0].model
         target = settings.target
-        if target is None and isinstance(samples, CsvSamples):
-            target = OWN_LABEL
-        self.is_own_label = target == OWN_LABEL and OWN_LABEL not in first.labels
+        by_default = target is None and isinstance(samples, CsvSamples)
+        self.is_own_label = by_default or (target == OWN_LABEL and OWN_LABEL not in first.labels)
         self._class: int | None = None
         if self.is_own_label:
+            parse_target("predicted", first.labels, settings.explained)  # refuses the margin of a lone class
             self.target = OWN_LABEL
             _check_labels(samples, first)
             used = [name for name in first.labels if name in set(samples.labels)]
@@ -269,6 +283,9 @@ def _subjects(models: Sequence[Model], settings: EvaluateSettings) -> list[Subje
                 f"no method for a {model.kind} among {', '.join(settings.methods)}",
                 hint=f"one of {', '.join(_methods_of(model))}",
             )
+    for model, own in zip(models, has, strict=True):
+        for name in own:
+            TokenExplainer(model, name)  # refuses what cannot be computed here, before hours are spent on others
     lacking = [name for name in settings.methods if not any(name in own for own in has)]
     if lacking:
         raise UsageError(f"no model here has the method {', '.join(lacking)}", hint="leave it out")
@@ -313,14 +330,16 @@ def _load(model: Model | str | os.PathLike[str], settings: EvaluateSettings) -> 
 
 
 def _name(model: Model) -> str:
-    return Path(model.checkpoint.source).name
+    name = Path(model.checkpoint.source).name
+    return name if name.strip(".") else Path(model.checkpoint.source).resolve().name
 
 
 def _manifest(
     samples: Samples, subjects: Sequence[Subject], settings: EvaluateSettings, chooser: _Chooser, command: str
 ) -> dict[str, Any]:
     asked = asdict(settings)
-    for irrelevant in ("batch_size", "device", "resume", "force"):
+    # chrom_alias may be a path; what it leads to is in the samples.
+    for irrelevant in ("batch_size", "device", "resume", "force", "chrom_alias"):
         del asked[irrelevant]
     return {
         "command": command,
@@ -352,12 +371,15 @@ def _manifest(
     }
 
 
-def _held(path: Path) -> Any:
-    """The settings of what is there, or None."""
+def _held(path: Path) -> dict[str, Any] | None:
+    """The settings of the evaluation that is there; None where there is none, or something else."""
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        settings = held["settings"] if path.name == MANIFEST else held
+        return settings if "samples" in settings else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    except ValueError:
-        return {}
-    return held.get("settings", {}) if path.name == MANIFEST else held
+
+
+def _in_json(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in settings.items()}

@@ -72,10 +72,10 @@ class Measurer:
             views[method], cost = subject.explain(method, passage)
             part.costs.append((subject.name, method, asdict(cost)))
         _, usual = first_views(views[subject.default][0])[NUCLEOTIDE]
-        shifts = self.settings.shifts
-        for both_strands, n in ((True, 1), (False, shifts), (True, shifts)):
-            if n == shifts == 1 and not both_strands:
-                continue
+        averages = [(True, 1)]
+        if self.settings.shifts > 1:
+            averages += [(False, self.settings.shifts), (True, self.settings.shifts)]
+        for both_strands, n in averages:
             name = ", ".join(
                 [usual, *(["both strands"] if both_strands else []), *([f"{n} shifts"] if n > 1 else [])]
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -72,6 +73,11 @@ class Samples:
                     "\t".join([one.name, one.label, one.sequence]).encode(errors="surrogateescape") + inside
                 )
         return digest.hexdigest()
+
+    @property
+    def shortest(self) -> int:
+        """The bases of the shortest sequence."""
+        return min(len(self._sequence(number)) for number in range(len(self)))
 
     @property
     def n_with_truth(self) -> int:
@@ -153,7 +159,7 @@ class RegionSamples(Samples):
         self._places = [places[index] for index in chosen]
         labels = [given[rows[index]] for index in chosen]
         is_unique = "." not in labels and len(set(labels)) == len(labels)
-        names = labels if is_unique else [format_region(place) for place in self._places]
+        names = labels if is_unique else _told_apart([format_region(place) for place in self._places])
         super().__init__(inputs.source, inputs.sha256, names, labels, [*inputs.warnings, *_left_out(n_left_out)])
         self._genome: Genome = genome
         self._sites = None if truth is None else find_sites(truth, self._places, self.source)
@@ -222,6 +228,16 @@ def count_labels(labels: Sequence[str]) -> Mapping[str, int]:
 
 def _is_readable(sequence: str) -> bool:
     return sum(map(sequence.count, "ACGT")) >= (1 - _MOST_N) * len(sequence)
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The names, each its own: the second of a name is NAME#2. Tables pair methods over sequences by name."""
+    seen: Counter[str] = Counter()
+    apart = []
+    for name in names:
+        seen[name] += 1
+        apart.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return apart
 
 
 def _left_out(n: int) -> list[str]:

@@ -8,20 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gexplain.errors import UsageError
+from gexplain.evaluation.levels import AGGREGATIONS
+from gexplain.evaluation.metrics import METRICS, Need
 from gexplain.inputs import CHOICES, ScoreSettings
 
-METRIC_NAMES = (
-    "faithfulness",
-    "gini",
-    "entropy",
-    "localisation",
-    "similarity",
-    "sanity",
-    "robustness",
-    "strand-agreement",
-)
-"""What can be measured, in the order of the tables; known here so that a wrong one is told before torch is loaded."""
-AGGREGATION_NAMES = ("sum", "mean", "max")
+METRIC_NAMES = (*METRICS, "similarity")
+"""What can be measured, in the order of the tables; similarity is that of two explanations, by all PAIR_METRICS."""
 
 _LEAST_COSTLY = 5
 
@@ -74,7 +66,7 @@ class EvaluateSettings:
             ("methods", methods),
             ("metrics", METRIC_NAMES),
             ("projections", CHOICES["projection"]),
-            ("aggregations", AGGREGATION_NAMES),
+            ("aggregations", AGGREGATIONS),
         ):
             given = getattr(self, option)
             unknown = [one for one in given if one not in known]
@@ -103,13 +95,25 @@ class EvaluateSettings:
                 f"costly {self.costly}; expected 0, or at least {_LEAST_COSTLY} sequences for an interval",
                 hint="leave it out for the default",
             )
+        costly = [name for name in self.metrics if self._needs(name) & {"randomised", "mutants"}]
+        if costly and self.costly == 0:
+            raise UsageError(f"costly 0 measures no {', '.join(costly)}", hint="leave one of the two out")
         if self.substitution not in ("random", "shuffled"):
             raise UsageError(f"unknown substitution: {self.substitution}", hint="random or shuffled")
         self.of_inputs()  # the options that it shares with score
 
+    def check_truth(self, is_given: bool) -> None:
+        """Raises UsageError where a metric is named that needs the true sites, and they are not given."""
+        lacking = [name for name in self.metrics if "truth" in self._needs(name)]
+        if lacking and not is_given:
+            raise UsageError(f"{', '.join(lacking)} without true sites", hint="give them: --truth BED")
+
     def wants(self, metric: str) -> bool:
         """Whether a metric is asked for."""
         return not self.metrics or metric in self.metrics
+
+    def _needs(self, metric: str) -> frozenset[Need]:
+        return METRICS[metric].needs if metric in METRICS else frozenset()
 
     def of_inputs(self) -> ScoreSettings:
         """What the reading of regions is told."""
