@@ -254,7 +254,11 @@ def _perturb(claims: Sequence[Claim[_Read]], level: _Level[_Read], settings: Cur
     relevance_MN = np.stack([claim.relevance.astype(np.float64) for claim in claims])
     order_MN = np.lexsort((np.broadcast_to(tie, relevance_MN.shape), -relevance_MN), axis=-1)
     rank_MN = np.argsort(order_MN, axis=-1)  # 0: the most relevant
-    counts_P = np.rint(np.array(settings.fractions) * n_positions).astype(np.int64)
+    fraction_P = np.array(settings.fractions)
+    counts_P = np.rint(fraction_P * n_positions).astype(np.int64)
+    # A share is one position at least, and leaves one at least: of 21 tokens, 1 % would be none.
+    is_share_P = (fraction_P > 0) & (fraction_P < 1)
+    counts_P[is_share_P] = counts_P[is_share_P].clip(min(1, n_positions - 1), max(1, n_positions - 1))
     counts_K, point = np.unique(counts_P, return_inverse=True)
     by_morf_MKN = rank_MN[:, None] < counts_K[:, None]
     by_lerf_MKN = rank_MN[:, None] >= n_positions - counts_K[:, None]

@@ -56,12 +56,13 @@ class Metric:
 
     function: a case to values by name. needs: the parts of the case without which there are none. higher_is_better:
     of each value, or False if lower is; a value that it does not name is neither better nor worse. "N" at the end of
-    a name stands for any number.
+    a name stands for any number. across_models: whether the values of two models can be held against one another.
     """
 
     function: Callable[[Case], Values]
     needs: frozenset[Need] = frozenset()
     higher_is_better: Mapping[str, bool] = field(default_factory=dict)
+    across_models: bool = True
 
 
 def is_higher_better(value: str) -> bool | None:
@@ -71,6 +72,12 @@ def is_higher_better(value: str) -> bool | None:
         if name in metric.higher_is_better:
             return metric.higher_is_better[name]
     return None
+
+
+def compares_models(value: str) -> bool:
+    """Whether a value of one model can be held against that of another; not where it is in the logits of each."""
+    name = re.sub(r" \d+$", " N", value)
+    return all(metric.across_models for metric in METRICS.values() if name in metric.higher_is_better)
 
 
 # ---- faithfulness ----
@@ -226,22 +233,25 @@ def robustness(case: Case) -> Values:
     """What single substitutions leave as it was on the other bases: means over the mutants.
 
     robustness pearson: the correlation of relevance before and after, without the substituted base; NaN where one
-    mutant's is. robustness top kept: the share of mutants in which a highest base, the substituted one left out, is
-    one that was highest before. Both are NaN for a sequence of one base.
+    mutant's is. robustness top kept: whether the highest base, the substituted one left out, is the one that was
+    highest before; equals share that place, and count by what the two have in common. The chance level is that of
+    shuffled bases, and rises with the equals. All are NaN for a sequence of one base.
     """
     if not len(case.mutants):
         return {}
     if len(case.relevance) == 1:
-        return {"robustness pearson": math.nan, "robustness pearson" + CHANCE: 0.0, "robustness top kept": math.nan}
-    correlations, kept = [], []
+        return dict.fromkeys(("robustness pearson", "robustness top kept"), math.nan)
+    correlations, kept, by_chance = [], [], []
     for position, relevance in case.mutants:
         before, after = np.delete(case.relevance, position), np.delete(relevance, position)
         correlations.append(pearson(before, after))
-        kept.append(((before == before.max()) & (after == after.max())).any())
+        kept.append(np.minimum(_top_shares(before, 1), _top_shares(after, 1)).sum())
+        by_chance.append(min((values == values.max()).sum() for values in (before, after)) / len(before))
     return {
         "robustness pearson": float(np.mean(correlations)),
         "robustness pearson" + CHANCE: 0.0,
         "robustness top kept": float(np.mean(kept)),
+        "robustness top kept" + CHANCE: float(np.mean(by_chance)),
     }
 
 
@@ -313,11 +323,17 @@ METRICS: dict[str, Metric] = {
             "sufficiency": False,
             **{f"sufficiency {share:.0%}": False for share in SHARES},
         },
+        across_models=False,
     ),
     "gini": Metric(gini, higher_is_better={"gini": True}),
     "entropy": Metric(entropy, higher_is_better={"entropy": False, "entropy share": False}),
     "localisation": Metric(localisation, frozenset({"truth"}), dict.fromkeys(_LOCALISATION, True)),
-    "sanity": Metric(sanity, frozenset({"randomised"}), {"sanity pearson N": False, "sanity spearman N": False}),
+    "sanity": Metric(
+        sanity,
+        frozenset({"randomised"}),
+        {"sanity pearson N": False, "sanity spearman N": False},
+        across_models=False,
+    ),
     "robustness": Metric(
         robustness, frozenset({"mutants"}), {"robustness pearson": True, "robustness top kept": True}
     ),

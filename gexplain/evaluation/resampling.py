@@ -8,11 +8,13 @@ means is kept. It is somewhat narrow for few sequences, as every interval that a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from gexplain.arrays import FloatArray
+from gexplain.arrays import FloatArray, IntArray
 from gexplain.errors import InputError, count
 
 MIN_SEQUENCES = 5
@@ -22,6 +24,8 @@ CONFIDENCE = 0.95
 
 # Values that are drawn at a time: what is held in memory, however many sequences there are.
 _BLOCK = 1 << 20
+# Draws of more in all are made anew each time: 32 MB of them are kept.
+_MOST_KEPT = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +105,25 @@ def _resampled_means(values: FloatArray, seed: int) -> FloatArray:
     """(N_RESAMPLES,): the means of sequences drawn with replacement."""
     if not np.isfinite(values).all():
         raise ValueError("an infinity has no mean")
-    rng = np.random.default_rng(seed)
     n = len(values)
+    if n * N_RESAMPLES <= _MOST_KEPT:
+        means: FloatArray = values[_draws(n, seed)].mean(1)
+        return means
+    return np.concatenate([values[drawn].mean(1) for drawn in _drawn(n, seed)])
+
+
+def _drawn(n: int, seed: int) -> Iterator[IntArray]:
+    """N_RESAMPLES draws of n sequences in all, some rows (r, n) at a time."""
+    rng = np.random.default_rng(seed)
     n_rows = max(1, _BLOCK // n)
-    blocks = [
-        values[rng.integers(n, size=(min(n_rows, N_RESAMPLES - start), n), dtype=np.int32)].mean(1)
-        for start in range(0, N_RESAMPLES, n_rows)
-    ]
-    return np.concatenate(blocks)
+    for start in range(0, N_RESAMPLES, n_rows):
+        yield rng.integers(n, size=(min(n_rows, N_RESAMPLES - start), n), dtype=np.int32)
+
+
+@lru_cache(maxsize=4)
+def _draws(n: int, seed: int) -> IntArray:
+    """(N_RESAMPLES, n): the same for the thousands of values that an evaluation has of the same sequences."""
+    return np.concatenate(list(_drawn(n, seed)))
 
 
 def _signed_rank_p(values: FloatArray, reference: FloatArray) -> float:

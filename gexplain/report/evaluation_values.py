@@ -86,7 +86,9 @@ MEANINGS = {
         "Pearson correlation of the relevance with that after one base was substituted, over the other bases", "0"
     ),
     "robustness top kept": Meaning(
-        "how often the most relevant base stays the most relevant after a base elsewhere was substituted", "nearly 0"
+        "whether the most relevant base stays the most relevant after a base elsewhere was substituted; equals by what"
+        " the two have in common",
+        "in the column: 1 over the bases, more with equals",
     ),
     "strand agreement pearson": Meaning("Pearson correlation of the relevance as read on the two strands", "0"),
     "strand agreement spearman": Meaning("rank correlation of the relevance as read on the two strands", "0"),

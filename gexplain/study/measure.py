@@ -76,15 +76,11 @@ class Measurer:
         if self.settings.shifts > 1:
             averages += [(False, self.settings.shifts), (True, self.settings.shifts)]
         for both_strands, n in averages:
-            name = ", ".join(
-                [usual, *(["both strands"] if both_strands else []), *([f"{n} shifts"] if n > 1 else [])]
-            )
-            for of_one, values in zip(
-                views[subject.default],
-                subject.averaged(passage, both_strands=both_strands, shifts=n),
-                strict=True,
-            ):
-                of_one[NUCLEOTIDE, name] = values
+            how = ", ".join([*(["both strands"] if both_strands else []), *([f"{n} shifts"] if n > 1 else [])])
+            averaged, cost = subject.averaged(passage, both_strands=both_strands, shifts=n)
+            part.costs.append((subject.name, f"{subject.default}, {how}", asdict(cost)))
+            for of_one, values in zip(views[subject.default], averaged, strict=True):
+                of_one[NUCLEOTIDE, f"{usual}, {how}"] = values
         return views
 
     # ---- One explanation at a time ----
@@ -101,8 +97,12 @@ class Measurer:
         needs = frozenset[str]().union(*(METRICS[name].needs for name in wanted))
         costly = [row for row, one in enumerate(samples) if one.number < self.settings.costly]
         curves = self._curves(subject, passage, views) if "curves" in needs else {}
+        randomised = self._explain_randomised(subject, passage, costly) if "randomised" in needs else {}
         for method, of_method in views.items():
             again = self._explain_again(subject, method, passage, samples, costly, needs)
+            for (of_other, row), values in randomised.items():
+                if of_other == method:
+                    again[row]["randomised"] = values
             first = first_views(of_method[0])
             for row, (sample, of_one) in enumerate(zip(samples, of_method, strict=True)):
                 for (level, variant), relevance in of_one.items():
@@ -178,18 +178,13 @@ class Measurer:
         costly: Sequence[int],
         needs: frozenset[str],
     ) -> list[dict[str, Any]]:
-        """What a case holds of the same sequence on the other strand, under random weights, and changed, by row."""
+        """What a case holds of the same sequence on the other strand, and changed, by row."""
         again = [dict(_NOT_AGAIN) for _ in samples]
         if method == RANDOMISED:
             return again
         if "strand" in needs:
             for row, values in enumerate(subject.nucleotides(method, passage, strand="-")):
                 again[row]["other_strand"] = values
-        some = passage.part(costly)
-        if "randomised" in needs and costly:
-            for n in range(1, subject.n_blocks + 1):
-                for row, values in zip(costly, subject.nucleotides(method, some, n_random=n), strict=True):
-                    again[row]["randomised"] = {**again[row]["randomised"], n: values}
         if "mutants" in needs and costly:
             mutants = [mutate(samples[row], self.settings.mutants, self.settings.seed) for row in costly]
             flat = subject.passage(
@@ -200,6 +195,19 @@ class Measurer:
             for row, of_row in zip(costly, mutants, strict=True):
                 again[row]["mutants"] = [(position, next(values_of_all)) for position, _ in of_row]
         return again
+
+    def _explain_randomised(
+        self, subject: Subject, passage: Passage, costly: Sequence[int]
+    ) -> dict[tuple[str, int], dict[int, FloatArray]]:
+        """(method, row) to what is said under so many random blocks; one such model is held at a time."""
+        found: dict[tuple[str, int], dict[int, FloatArray]] = {}
+        some = passage.part(costly)
+        for n in range(1, subject.n_blocks + 1) if costly else ():
+            model = subject.randomised(n)
+            for method in subject.methods:
+                for row, values in zip(costly, subject.nucleotides(method, some, model=model), strict=True):
+                    found.setdefault((method, row), {})[n] = values
+        return found
 
     def _inside(self, sample: Sample, level: str, passage: Passage, row: int) -> Any:
         if sample.inside is None or level == NUCLEOTIDE:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 
 import numpy as np
 
@@ -44,17 +45,17 @@ class Passage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cost:
     """What explaining took: sequences, rows through the network in both directions, and seconds."""
 
     sequences: int
-    forward: int
-    backward: int
-    seconds: float
+    forward: int = 0
+    backward: int = 0
+    seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # a cached property has no place among slots
 class Subject:
     """A model under evaluation. name: of the tables. methods: the default of its kind first, if it is among them."""
 
@@ -82,10 +83,14 @@ class Subject:
         """How many blocks of weights can be made random, from the top."""
         return n_blocks(self.model)
 
-    @cache  # noqa: B019 - as long as the subject, which is as long as the evaluation
     def randomised(self, n_top_blocks: int) -> Model:
-        """The model with so many blocks of random weights."""
+        """A new model, a copy with so many blocks of random weights: whoever asks holds it no longer than needed."""
         return randomise(self.model, n_top_blocks, self.seed)
+
+    @cached_property
+    def random_model(self) -> Model:
+        """The model with random weights throughout, which the baseline RANDOMISED explains."""
+        return self.randomised(self.n_blocks)
 
     def passage(self, sequences: Sequence[str], classes: IntArray) -> Passage:
         """Sequences with their classes, ready to be explained."""
@@ -102,37 +107,36 @@ class Subject:
 
     def explain(self, method: str, passage: Passage) -> tuple[list[dict[View, FloatArray]], Cost]:
         """What a method says of each sequence at both levels, and what that took."""
-        model, name = (self.randomised(self.n_blocks), self.default) if method == RANDOMISED else (self.model, method)
-        started = time.perf_counter()
-        with count_passes(model) as passes:
+        model, name = (self.random_model, self.default) if method == RANDOMISED else (self.model, method)
+        with _counted(model, passage) as cost:
             readings = self._read(model, name, passage)
-        seconds = time.perf_counter() - started
-        cost = Cost(len(passage.sequences), passes.forward, passes.backward, seconds)
         return self._views(name, passage, readings), cost
 
     def nucleotides(
-        self, method: str, passage: Passage, *, strand: Strand = "+", n_random: int = 0
+        self, method: str, passage: Passage, *, strand: Strand = "+", model: Model | None = None
     ) -> list[FloatArray]:
-        """(L,) of each sequence under the first projection; read on a strand, or with so many random blocks."""
-        model = self.randomised(n_random) if n_random else self.model
+        """(L,) of each sequence under the first projection; read on a strand, or of another model of the kind."""
+        model = self.model if model is None else model
         readings = self._read(model, method, passage, strand)
         if METHODS[model.kind][method].level == NUCLEOTIDE:
             return [one.relevance[0] for one in readings]
         return [self._project(one, self.projections[0], len(one.relevance[0])) for one in readings]
 
-    def averaged(self, passage: Passage, *, both_strands: bool, shifts: int) -> list[FloatArray]:
-        """(L,) of each sequence by the default method: every base the mean of all readings that hold it.
+    def averaged(self, passage: Passage, *, both_strands: bool, shifts: int) -> tuple[list[FloatArray], Cost]:
+        """(L,) of each sequence by the default method, every base the mean of all readings that hold it; the cost.
 
-        shifts: how many readings each strand has; each starts one base later, so that tokens have other borders.
+        shifts: how many readings each strand has; each starts one base later.
         """
         totals = [np.zeros(len(sequence)) for sequence in passage.sequences]
-        for shift in range(shifts):
-            cut = self.passage([sequence[shift:] for sequence in passage.sequences], passage.classes)
-            for strand in ("+", "-") if both_strands else ("+",):
-                for total, values in zip(totals, self.nucleotides(self.default, cut, strand=strand), strict=True):
-                    total[shift:] += values
+        with _counted(self.model, passage) as cost:
+            for shift in range(shifts):
+                cut = self.passage([sequence[shift:] for sequence in passage.sequences], passage.classes)
+                for strand in ("+", "-") if both_strands else ("+",):
+                    for total, values in zip(totals, self.nucleotides(self.default, cut, strand=strand), strict=True):
+                        total[shift:] += values
         n_strands = 2 if both_strands else 1
-        return [total / (n_strands * np.minimum(np.arange(len(total)) + 1, shifts)) for total in totals]
+        means = [total / (n_strands * np.minimum(np.arange(len(total)) + 1, shifts)) for total in totals]
+        return means, cost
 
     def _read(self, model: Model, method: str, passage: Passage, strand: Strand = "+") -> list[Reading]:
         """One reading a sequence, each of its own class."""
@@ -164,6 +168,17 @@ class Subject:
 
     def _project(self, reading: Reading, projection: str, width: int) -> FloatArray:
         return PROJECTIONS[projection](reading.token_relevance[0], reading.token_spans, width)
+
+
+@contextmanager
+def _counted(model: Model, passage: Passage) -> Iterator[Cost]:
+    """The cost of what is done meanwhile; filled in at the end."""
+    cost = Cost(len(passage.sequences))
+    started = time.perf_counter()
+    with count_passes(model) as passes:
+        yield cost
+    cost.forward, cost.backward = passes.forward, passes.backward
+    cost.seconds = time.perf_counter() - started
 
 
 def first_views(views: Mapping[View, FloatArray]) -> dict[str, View]:

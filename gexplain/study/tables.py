@@ -16,7 +16,7 @@ import numpy as np
 
 from gexplain.arrays import FloatArray
 from gexplain.evaluation.curves import FRACTIONS
-from gexplain.evaluation.metrics import CHANCE
+from gexplain.evaluation.metrics import CHANCE, compares_models
 from gexplain.evaluation.resampling import MIN_SEQUENCES, Comparison, bootstrap_mean, compare, q_values
 from gexplain.genome.bed_table import format_number
 from gexplain.genome.tracks import partial_path, write_error
@@ -122,7 +122,9 @@ def _usual_variants(gathered: Gathered) -> dict[tuple[str, str, str], str]:
 
 
 def _reference(group: Group, defaults: Mapping[str, str], usual: Mapping[tuple[str, str, str], str]) -> Group | None:
-    """What a group is compared with: the usual variant of the model's default method, or of the first model's."""
+    """What a group is compared with: the usual variant of the model's default method; for that, of a further model,
+    the first model's, where the values of two models can be compared.
+    """
     model, method, other, level, _, metric = group
     if other != NOTHING:
         return None
@@ -132,7 +134,7 @@ def _reference(group: Group, defaults: Mapping[str, str], usual: Mapping[tuple[s
         variant = usual.get((of_model, default, level))
         if variant is not None and group[:5] != (of_model, default, NOTHING, level, variant):
             is_own = of_model == model
-            if is_own or method == defaults[model]:
+            if is_own or (method == defaults[model] and compares_models(metric)):
                 return (of_model, default, NOTHING, level, variant, metric)
     return None
 
@@ -141,18 +143,18 @@ class _Curves:
     """The curves of all parts: (model, method, level, variant) to MoRF and LeRF, a row (P,) for each sequence."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str, str, str], tuple[list[list[float]], list[list[float]]]] = {}
+        self._values: dict[tuple[str, str, str, str], tuple[array[float], array[float]]] = {}
 
     def add(self, part: Part) -> None:
         for *where, morf, lerf in part.curves:
-            of_both = self._rows.setdefault(tuple(where), ([], []))  # type: ignore[arg-type]
-            of_both[0].append(morf)
-            of_both[1].append(lerf)
+            of_both = self._values.setdefault(tuple(where), (array("d"), array("d")))  # type: ignore[arg-type]
+            of_both[0].extend(morf)
+            of_both[1].extend(lerf)
 
     def rows(self, seed: int) -> Iterator[tuple[object, ...]]:
-        for where, of_both in self._rows.items():
+        for where, of_both in self._values.items():
             for order, rows in zip(("morf", "lerf"), of_both, strict=True):
-                for fraction, values in zip(FRACTIONS, np.array(rows).T, strict=True):
+                for fraction, values in zip(FRACTIONS, np.array(rows).reshape(-1, len(FRACTIONS)).T, strict=True):
                     yield (*where, order, fraction, *_interval(values, order, seed))
 
 

@@ -82,13 +82,20 @@ def slow_value(logits, direction):
     return sum(d * logit for d, logit in zip(direction, logits, strict=True))
 
 
+def slow_count(fraction: float, n: int) -> int:
+    """How many of n positions a share is: one at least, and not all, unless the share is none or all."""
+    if fraction in (0, 1) or n == 1:
+        return round(fraction * n)
+    return min(max(round(fraction * n), 1), n - 1)
+
+
 def slow_token_curve(tokens, relevance, direction, *, most_first):
     order = sorted(range(len(relevance)), key=lambda i: relevance[i], reverse=most_first)
     spelling = [i for i, (start, end) in enumerate(tokens.spans) if end > start]
     values = []
     for fraction in FRACTIONS:
         ids = tokens.ids.tolist()
-        for nth in order[: round(fraction * len(relevance))]:
+        for nth in order[: slow_count(fraction, len(relevance))]:
             ids[spelling[nth]] = MASK
         logits = chaos(Tokens(np.array(ids), tokens.spans), len(direction))
         values.append(slow_value(logits, direction))
@@ -102,7 +109,7 @@ def slow_nucleotide_curve(sequence, donors, relevance, direction, *, most_first)
         total = 0.0
         for donor in donors:
             letters = list(sequence)
-            for position in order[: round(fraction * len(sequence))]:
+            for position in order[: slow_count(fraction, len(sequence))]:
                 letters[position] = donor[position]
             total += slow_value(chaos("".join(letters), len(direction)), direction)
         values.append(total / len(donors))
@@ -161,7 +168,7 @@ def test_only_spelling_tokens_are_masked_and_all_in_the_end(rng):
     assert (rows[:, 0] == CLS).all()
     assert (rows[:, -1] == SEP).all()
     assert ((rows == tokens.ids) | (rows == MASK)).all()
-    assert sorted(set((rows == MASK).sum(1).tolist())) == sorted({round(12 * fraction) for fraction in FRACTIONS})
+    assert sorted(set((rows == MASK).sum(1).tolist())) == sorted({slow_count(fraction, 12) for fraction in FRACTIONS})
     assert all(np.array_equal(row.spans, tokens.spans) for row in model.rows)
 
 
@@ -417,7 +424,7 @@ def test_fractions_of_one_count_are_one_question_with_one_value(rng):
     model = Model()
     (curves,) = token_curves([Claim(random_tokens(rng, 3), rng.normal(size=3), np.ones(3))], model, MASK)
     assert len(model.rows) == 6  # 0; 1 and 2 of MoRF, 1 and 2 of LeRF; 3
-    counts = [round(3 * fraction) for fraction in FRACTIONS]
+    counts = [slow_count(fraction, 3) for fraction in FRACTIONS]
     for values in (curves.morf, curves.lerf):
         assert len({*zip(counts, values.tolist(), strict=True)}) == len(set(counts)) == 4
 

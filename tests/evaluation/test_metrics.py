@@ -535,7 +535,12 @@ def test_robustness_is_a_slow_mean_over_mutants(rng):
         correlations.append(slow_pearson([float(relevance[i]) for i in rest], [float(other[i]) for i in rest]))
         kept.append(max(rest, key=lambda i: relevance[i]) == max(rest, key=lambda i, other=other: other[i]))
     assert measure("robustness", relevance, mutants=mutants) == pytest.approx(
-        {"robustness pearson": mean(correlations), "robustness pearson chance": 0, "robustness top kept": mean(kept)}
+        {
+            "robustness pearson": mean(correlations),
+            "robustness pearson chance": 0,
+            "robustness top kept": mean(kept),
+            "robustness top kept chance": 1 / 11,
+        }
     )
 
 
@@ -549,12 +554,32 @@ def test_the_substituted_base_does_not_count(rng):
     assert measure("robustness", relevance, mutants=[(5, changed)])["robustness pearson"] < 0.9
 
 
-def test_the_top_is_kept_where_one_of_the_highest_is_highest_still():
+def test_the_top_is_kept_by_the_share_that_equals_have_in_common():
     relevance = np.array([0, 2, 2, 2, 0, 1.0])  # a token of three bases
-    for other, kept in (([0, 0, 0, 3, 3, 3.0], 1), ([3, 0, 0, 0, 0, 3.0], 0), ([3, 3, 0, 0, 0, 0.0], 1)):
-        assert measure("robustness", relevance, mutants=[(4, np.array(other))])["robustness top kept"] == kept
-    mutants = [(4, np.array([0, 1, 0, 0, 0, 0.5])), (4, np.array([1, 0, 0, 0, 0, 0.5]))]
-    assert measure("robustness", relevance, mutants=mutants)["robustness top kept"] == 0.5
+    for other, kept in (
+        ([0, 2, 2, 2, 0, 1.0], 1),
+        (
+            [0, 0, 0, 3, 3, 3.0],
+            1 / 3,
+        ),  # the substituted base, 4, is left out: a half each, of which a third is shared
+        ([3, 0, 0, 0, 0, 3.0], 0),
+        ([0, 3, 0, 0, 0, 0.0], 1 / 3),
+        ([1, 1, 1, 1, 1, 1.0], 3 / 5),
+    ):
+        found = measure("robustness", relevance, mutants=[(4, np.array(other))])
+        assert found["robustness top kept"] == pytest.approx(kept)
+
+
+@pytest.mark.parametrize(("n_equal", "n_other"), [(1, 1), (3, 1), (3, 4), (12, 2)])
+def test_the_chance_that_the_top_is_kept_is_that_of_shuffled_bases(rng, n_equal, n_other):
+    one, other = (np.where(np.arange(12) < n, 1.0, 0.0) for n in (n_equal, n_other))
+    kept, chances = [], []
+    for _ in range(2_000):
+        mutant = np.append(rng.permutation(other), 0.0)
+        values = measure("robustness", np.append(one, 0.0), mutants=[(12, mutant)])
+        kept.append(values["robustness top kept"])
+        chances.append(values["robustness top kept chance"])
+    assert mean(kept) == pytest.approx(mean(chances), abs=4 * np.std(kept) / math.sqrt(2_000) + 1e-9)
 
 
 def test_a_mutant_without_a_correlation_leaves_the_sequence_without_one(rng):

@@ -332,5 +332,10 @@ def test_costs_are_of_every_method_and_chunk(finished, samples):
         ("bert", "attnlrp"),
         ("cnn", "deeplift"),
         *((model, one) for model in ("bert", "cnn") for one in shared),
+        *(
+            (model, f"{method}, {how}")
+            for model, method in (("bert", "attnlrp"), ("cnn", "deeplift"))
+            for how in ("both strands", "3 shifts", "both strands, 3 shifts")
+        ),
     ]
     assert totals == dict.fromkeys(expected, len(samples))

@@ -141,7 +141,10 @@ def test_the_direction_makes_the_explained_value_of_logits(bert, explained):
 def test_an_average_is_of_all_readings_that_hold_a_base(request, fixture, method, both_strands, shifts):
     model = request.getfixturevalue(fixture)
     one = subject(model, [method, "random"])
-    found = one.averaged(one.passage(SEQUENCES, CLASSES), both_strands=both_strands, shifts=shifts)
+    found, cost = one.averaged(one.passage(SEQUENCES, CLASSES), both_strands=both_strands, shifts=shifts)
+    plain = one.explain(method, one.passage(SEQUENCES, CLASSES))[1]
+    n_readings = shifts * (2 if both_strands else 1)
+    assert (cost.forward, cost.backward) == (n_readings * plain.forward, n_readings * plain.backward)
     for sequence, index, values in zip(SEQUENCES, CLASSES, found, strict=True):
         readings: list[list[float]] = [[] for _ in sequence]
         for shift in range(shifts):
@@ -168,7 +171,7 @@ def test_random_blocks_are_nested_and_from_the_top(bert):
     one = subject(bert, ["attnlrp"], seed=3)
     passage = one.passage(SEQUENCES[:2], CLASSES[:2])
     for n in range(1, one.n_blocks + 1):
-        values = one.nucleotides("attnlrp", passage, n_random=n)
+        values = one.nucleotides("attnlrp", passage, model=one.randomised(n))
         expected = [explain(randomise(bert, n, 3), SEQUENCES[row], CLASSES[row], "attnlrp") for row in range(2)]
         for found, of_one in zip(values, expected, strict=True):
             assert_same(found, of_one.relevance)

@@ -92,6 +92,7 @@ def test_chance_is_the_mean_of_the_chance_rows(rows, summary):
         chance = means[(*(line[name] for name in GROUP[:-1]), line["metric"] + " chance")]
         assert line["chance"] == pytest.approx(chance, **TOLERANCE)
     with_chance = {"delta", "auroc", "auprc", "mass accuracy", "rank accuracy", "pointing game", "robustness pearson"}
+    with_chance.add("robustness top kept")
     with_chance |= {f"strand agreement {what}" for what in ("pearson", "spearman")}
     assert {line["metric"] for line in found if not line["metric"].startswith("sanity")} == with_chance
 
@@ -126,7 +127,8 @@ def reference_of(line) -> tuple[str, str, str] | None:
     own = REFERENCES[line["model"], line["level"]]
     if (line["model"], line["method"], line["variant"]) != own:
         return own
-    return REFERENCES["bert", "nucleotide"] if line["model"] == "cnn" else None
+    of_logits = line["metric"].startswith(("aopc", "delta", "comprehensiveness", "sufficiency", "sanity"))
+    return REFERENCES["bert", "nucleotide"] if line["model"] == "cnn" and not of_logits else None
 
 
 def test_a_difference_is_paired_over_sequences_with_the_default_method(rows, summary):
@@ -182,7 +184,8 @@ def test_the_second_models_default_is_compared_with_that_of_the_first(summary):
     found = summary[summary.reference.str.contains(":")]
     assert set(zip(found.model, found.method, found.variant, strict=True)) == {("cnn", "deeplift", "native")}
     assert set(found.reference) == {"bert:attnlrp"}
-    assert "delta" in set(found.metric)
+    assert {"gini", "robustness pearson"} <= set(found.metric)
+    assert "delta" not in set(found.metric)  # in the logits of each
 
 
 # ---- curves.tsv and cost.tsv ----
