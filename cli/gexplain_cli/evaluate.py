@@ -115,18 +115,20 @@ _SHEETS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 @click.option(
     "--chroms", default="", metavar="LIST", help="Chromosomes to take regions of: comma-separated names or globs."
 )
-@click.option("--chrom-alias", metavar="chr|FILE", help="Map the BED's chromosome names, as in gexplain score.")
+@click.option(
+    "--chrom-alias", metavar="chr|FILE", help="Map chromosome names of REGIONS and truth, as in gexplain score."
+)
 @click.option(
     "--on-bad-line",
     type=click.Choice(CHOICES["on_bad_line"]),
     default="stop",
     show_default=True,
-    help="What a malformed BED line does.",
+    help="What a malformed line of REGIONS or truth does.",
 )
 @click.option("--strict", is_flag=True, help="Refuse what would be warned of or skipped.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted evaluation.")
-@click.option("--force", is_flag=True, help="Replace another evaluation's output.")
+@click.option("--force", is_flag=True, help="Replace another evaluation's output; nothing else is ever replaced.")
 @device_option
 @click.option(
     "--dtype",

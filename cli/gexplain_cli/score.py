@@ -90,7 +90,7 @@ from gexplain_cli.progress import show_stages
     default=1,
     show_default=True,
     metavar="N",
-    help="Read each window at N offsets, one base apart, and average: moves token borders.",
+    help="Read each window at N offsets, one base apart, and average: changes little for DNABERT-2.",
 )
 @click.option(
     "--weight",

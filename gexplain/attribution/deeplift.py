@@ -34,7 +34,8 @@ def deeplift(
     """DeepLIFT of a CNN from the sequence of N alone: Rescale for ReLU; a maximum gives all to the base it is at.
 
     Each explained value costs a forward and a backward pass over twice the rows. Where a filter is above its bias
-    nowhere, and the bias above 0, its loss goes to the first base: the baseline has its maximum everywhere.
+    nowhere, and the bias above 0, its loss goes to the bases under the filter's first place, ten of a filter of 19:
+    all places of the baseline are equal, and the first of them counts as the maximum.
     """
     from captum.attr import DeepLift  # type: ignore[import-untyped]
 

@@ -28,12 +28,12 @@ from gexplain.arrays import IntArray
 from gexplain.attribution.explainers import METHODS, Method, SequenceMethod, TokenExplainer
 from gexplain.attribution.target import parse_target
 from gexplain.errors import InputError, RunError, UsageError, count, preview
-from gexplain.evaluation.resampling import check_n_sequences
+from gexplain.evaluation.resampling import MIN_SEQUENCES, check_n_sequences
 from gexplain.genome.tracks import partial_path, write_error
 from gexplain.inputs import Inputs, RegionSource, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model, load_model
-from gexplain.report.evaluation import write_report
+from gexplain.report.evaluation import PAGE, PLOTS, write_report
 from gexplain.run_folder import MANIFEST
 from gexplain.store import describe_difference
 from gexplain.study.measure import Measurer, Part
@@ -42,13 +42,16 @@ from gexplain.study.settings import OWN_LABEL, EvaluateSettings
 from gexplain.study.subject import Subject
 from gexplain.study.tables import write_tables
 from gexplain.windows import DEFAULT_WINDOW
-from gexplain.work_folder import locked
+from gexplain.work_folder import LOCK, locked
 
 Progress = Callable[[int, int], None]
 """Called with the sequences measured and the sequences in all."""
 
 CHUNK = 16
 """Sequences that are measured together, and lost together when an evaluation is interrupted."""
+
+BASELINE = "random"
+"""The method that is relevance of no model: no other can be compared with it as with a default."""
 
 _PARTS, _RESULTS, _SETTINGS = "parts", "results", "settings.json"
 
@@ -97,13 +100,21 @@ def evaluate(
         if genome is None:
             if not isinstance(data, str | os.PathLike):
                 raise UsageError("regions without a genome", hint="give the FASTA; or the path of a CSV")
-            samples = CsvSamples(data, truth, settings.sample, settings.seed)
+            samples = CsvSamples(data, truth, settings.sample, settings.seed, on_bad_line=settings.on_bad_line)
         else:
             inputs = stack.enter_context(open_inputs(data, genome, settings.of_inputs()))
         models = [_load(one, settings) for one in (model, against) if one is not None]
         if inputs is not None:
             window = settings.window or models[0].window or DEFAULT_WINDOW
-            samples = RegionSamples(inputs, window, truth, settings.sample, settings.seed)
+            samples = RegionSamples(
+                inputs,
+                window,
+                truth,
+                settings.sample,
+                settings.seed,
+                chrom_alias=settings.of_inputs().chrom_alias,
+                on_bad_line=settings.on_bad_line,
+            )
         assert samples is not None
         check_n_sequences(len(samples), samples.source)
         if samples.shortest < settings.shifts:
@@ -113,7 +124,7 @@ def evaluate(
                 hint="give fewer --shifts",
             )
         if truth is not None and settings.wants("localisation"):
-            check_n_sequences(samples.n_with_truth, f"{os.fspath(truth)}, sites on")
+            _check_truth(samples, os.fspath(truth), settings)
         subjects = _subjects(models, settings)
         chooser = _Chooser(samples, subjects, settings)
         manifest = _manifest(samples, subjects, settings, chooser, command)
@@ -132,29 +143,30 @@ def _run(
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; expected a directory to write to", hint="give another -o")
     with locked(out) as work:
-        held = _held(out / MANIFEST) or _held(work / _PARTS / _SETTINGS)
+        finished = _held(out / MANIFEST)
+        held = finished or _held(work / _PARTS / _SETTINGS)
         manifest = json.loads(json.dumps(manifest))
         wanted = manifest["settings"]
-        foreign = [path.name for path in out.iterdir() if path.name != work.name] if held is None else []
-        if foreign and not settings.force:
-            raise RunError(f"{out} is not empty, and holds no evaluation", hint="give another -o, or --force")
+        if held is None or (finished is None and (out / MANIFEST).exists()):
+            _refuse_foreign(out, work)
         if held is not None and held != wanted and not settings.force:
             raise RunError(
                 f"{out}: an evaluation with other settings is here",
                 detail=describe_difference(_in_json(held), _in_json(wanted)),
                 hint="give another -o, or --force to replace that evaluation",
             )
-        if (out / MANIFEST).exists() and held == wanted and not settings.force:
+        if finished == wanted and not settings.force:
             shutil.rmtree(work / _PARTS, ignore_errors=True)
             return Evaluation(out, json.loads((out / MANIFEST).read_text(encoding="utf-8")))
         if held is None or settings.force or not settings.resume:
-            (out / MANIFEST).unlink(missing_ok=True)  # from now on the old evaluation is no finished one
             shutil.rmtree(work / _PARTS, ignore_errors=True)
         shutil.rmtree(work / _RESULTS, ignore_errors=True)
         try:
             for folder in (work / _PARTS, work / _RESULTS):
                 folder.mkdir(exist_ok=True)
             _write_whole(work / _PARTS / _SETTINGS, wanted)
+            # From now on the old evaluation is no finished one; without the settings it would be nobody's folder.
+            (out / MANIFEST).unlink(missing_ok=True)
             parts = _measure(work / _PARTS, samples, Measurer(subjects, settings), chooser, progress)
             results = work / _RESULTS
             defaults = {subject.name: subject.default for subject in subjects}
@@ -167,6 +179,17 @@ def _run(
         except OSError as error:
             raise write_error(out, error) from error
     return Evaluation(out, manifest)
+
+
+def _refuse_foreign(out: Path, work: Path) -> None:
+    """What is not of an evaluation is never touched, whatever is forced. RunError where there is such a thing."""
+    foreign = [path.name for path in out.iterdir() if path.name != work.name]
+    foreign += [f"{work.name}/{path.name}" for path in work.iterdir() if path.name not in (LOCK, _PARTS, _RESULTS)]
+    if foreign:
+        raise RunError(
+            f"{out} is not empty, and holds no evaluation: {preview(sorted(foreign))}",
+            hint="give another -o; --force replaces an evaluation, and nothing else",
+        )
 
 
 def _measure(
@@ -198,12 +221,19 @@ def _read_part(path: Path) -> Part:
 
 
 def _publish(results: Path, out: Path) -> None:
-    """Move what is finished into place, the manifest last."""
-    shutil.rmtree(out / "plots", ignore_errors=True)
-    names = sorted(path.name for path in results.iterdir())
-    for name in [*(name for name in names if name != MANIFEST), MANIFEST]:
-        (results / name).replace(out / name)
-    results.rmdir()
+    """Move what is finished into place, the manifest last; the figures of an old page go, files of others stay."""
+    old, plots = out / PAGE, out / PLOTS
+    links = old.read_text(encoding="utf-8") if old.exists() else ""
+    for path in plots.iterdir() if plots.is_dir() else ():
+        if f'"{PLOTS}/{path.name}"' in links:
+            path.unlink()
+    for path in sorted(results.rglob("*"), key=lambda path: (path.name == MANIFEST, path)):
+        to = out / path.relative_to(results)
+        if path.is_dir():
+            to.mkdir(exist_ok=True)
+        else:
+            path.replace(to)
+    shutil.rmtree(results)
 
 
 # ---- What is explained, by which methods ----
@@ -251,12 +281,26 @@ class _Chooser:
         elif self._class is not None:
             names = [first.model.labels[self._class]] * len(chunk)
         else:
-            logits = first.model.predict([one.sequence for one in chunk], batch_size=first.batch_size)
+            # Of the forward strand alone, as it is the one that is explained.
+            logits = first.model.predict(
+                [one.sequence for one in chunk], strand="forward", batch_size=first.batch_size
+            )
             names = [first.model.labels[index] for index in logits.argmax(1).tolist()]
         return {
             subject.name: np.array([subject.model.labels.index(name) for name in names], dtype=np.int64)
             for subject in self._subjects
         }
+
+
+def _check_truth(samples: Samples, truth: str, settings: EvaluateSettings) -> None:
+    """Do without sites on too few sequences; InputError where localisation was asked for by name."""
+    if "localisation" in settings.metrics:
+        check_n_sequences(samples.n_with_truth, f"{truth}, sites on")
+    elif samples.n_with_truth < MIN_SEQUENCES:
+        samples.forget_truth(
+            f"{truth}: sites on {count(samples.n_with_truth, 'sequence')}; a confidence interval needs at least"
+            f" {MIN_SEQUENCES}: localisation left out"
+        )
 
 
 def _check_labels(samples: Samples, model: Model) -> None:
@@ -282,6 +326,12 @@ def _subjects(models: Sequence[Model], settings: EvaluateSettings) -> list[Subje
             raise UsageError(
                 f"no method for a {model.kind} among {', '.join(settings.methods)}",
                 hint=f"one of {', '.join(_methods_of(model))}",
+            )
+        if own == [BASELINE]:
+            raise UsageError(
+                f"{BASELINE} is the baseline that methods are told from, and no method of a {model.kind} is named"
+                " beside it",
+                hint=f"name one more of {', '.join(_methods_of(model))}",
             )
     for model, own in zip(models, has, strict=True):
         for name in own:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from gexplain.arrays import IntArray
 from gexplain.errors import InputError, count, preview
 from gexplain.genome.bed import BedReader
+from gexplain.genome.chromosomes import match_chroms, read_chrom_alias
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval, format_region
 from gexplain.inputs import Inputs
@@ -22,6 +24,7 @@ from gexplain.plan import Status
 from gexplain.training.sheets import read_sheet
 
 BoolArray = npt.NDArray[np.bool_]
+OnBadLine = Literal["stop", "skip"]
 
 _MOST_N = 0.5
 """Sequences with a larger share of letters that are no base are left out: there is nothing to explain."""
@@ -45,14 +48,30 @@ class Sample:
 class Samples:
     """All sequences of one evaluation, fetched a few at a time: `len`, `chunks`, `labels`.
 
-    source, sha256: of the file that they come from. warnings: what was passed over, in words.
+    source, sha256: of the file that they come from. shortest: bases of the shortest sequence, 0 where there is none.
+    n_with_truth: how many hold a true site. warnings: what was passed over, in words.
     """
 
     def __init__(
-        self, source: str, sha256: str, names: Sequence[str], labels: Sequence[str], warnings: list[str]
+        self,
+        source: str,
+        sha256: str,
+        names: Sequence[str],
+        labels: Sequence[str],
+        places: Sequence[Interval],
+        sites: Sequence[IntArray] | None,
+        warnings: list[str],
     ) -> None:
         self.source, self.sha256 = source, sha256
         self.names, self.labels, self.warnings = names, labels, warnings
+        self.shortest = min((place.width for place in places), default=0)
+        self._places, self._sites = places, sites
+        n_alike = self._take_stock()
+        if n_alike:
+            warnings.append(
+                f"{n_alike:,} of {count(len(self), 'sequence')} are the same letters as another;"
+                " intervals and tests take each for one of its own"
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -65,33 +84,32 @@ class Samples:
 
     def digest(self) -> str:
         """The sha256 of all that is measured: names, labels, sequences and true sites."""
-        digest = hashlib.sha256()
-        for chunk in self.chunks(1024):
-            for one in chunk:
-                inside = b"" if one.inside is None else one.inside.tobytes()
-                digest.update(
-                    "\t".join([one.name, one.label, one.sequence]).encode(errors="surrogateescape") + inside
-                )
-        return digest.hexdigest()
+        return self._digest
 
-    @property
-    def shortest(self) -> int:
-        """The bases of the shortest sequence."""
-        return min(len(self._sequence(number)) for number in range(len(self)))
+    def forget_truth(self, why: str) -> None:
+        """Be as if no true sites were given, but for a warning that says why."""
+        self._sites = None
+        self.warnings.append(why)
+        self._take_stock()
 
-    @property
-    def n_with_truth(self) -> int:
-        """How many hold a true site."""
-        return sum(self._inside(number) is not None for number in range(len(self)))
+    def _take_stock(self) -> int:
+        """Read all once, for the digest and n_with_truth; how many are the same letters as another."""
+        digest, n_of_each = hashlib.sha256(), Counter[bytes]()
+        self.n_with_truth = 0
+        for one in map(self._sample, range(len(self))):
+            inside = b"" if one.inside is None else one.inside.tobytes()
+            digest.update("\t".join([one.name, one.label, one.sequence]).encode(errors="surrogateescape") + inside)
+            n_of_each[hashlib.sha256(one.sequence.encode()).digest()] += 1
+            self.n_with_truth += one.inside is not None
+        self._digest = digest.hexdigest()
+        return sum(n for n in n_of_each.values() if n > 1)
 
     def _sample(self, number: int) -> Sample:
-        sequence = self._sequence(number)
-        return Sample(number, self.names[number], sequence, self.labels[number], self._inside(number))
+        place = self._places[number]
+        inside = None if self._sites is None else mask_of(self._sites[number], place.start, place.width)
+        return Sample(number, self.names[number], self._sequence(number), self.labels[number], inside)
 
     def _sequence(self, number: int) -> str:
-        raise NotImplementedError
-
-    def _inside(self, number: int) -> BoolArray | None:
         raise NotImplementedError
 
 
@@ -99,38 +117,38 @@ class CsvSamples(Samples):
     """The rows of a CSV, named by their lines; truth, if given, is a BED whose chromosomes are those names."""
 
     def __init__(
-        self, path: str | os.PathLike[str], truth: str | os.PathLike[str] | None, sample: int | None, seed: int
+        self,
+        path: str | os.PathLike[str],
+        truth: str | os.PathLike[str] | None,
+        sample: int | None,
+        seed: int,
+        *,
+        on_bad_line: OnBadLine = "stop",
     ) -> None:
         sheet = read_sheet(path)
         rows: IntArray = np.array(
             [row for row, one in enumerate(sheet.sequences) if _is_readable(one)], dtype=np.int64
         )
-        n_left_out = len(sheet.sequences) - len(rows)
+        warnings = _left_out(len(sheet.sequences) - len(rows))
         rows = draw(rows, sample, seed)
-        super().__init__(
-            sheet.name,
-            sheet.sha256,
-            [str(sheet.lines[row]) for row in rows],
-            [sheet.labels[row] for row in rows],
-            _left_out(n_left_out),
-        )
         self._sequences: list[str] = [sheet.sequences[row] for row in rows]
-        places = [
-            Interval(name, 0, len(sequence)) for name, sequence in zip(self.names, self._sequences, strict=True)
-        ]
-        self._sites = None if truth is None else find_sites(truth, places, self.source)
+        names = [str(sheet.lines[row]) for row in rows]
+        places = [Interval(name, 0, len(one)) for name, one in zip(names, self._sequences, strict=True)]
+        sites = None
+        if truth is not None:
+            sites = find_sites(truth, places, sheet.name, warnings, on_bad_line=on_bad_line)
+        labels = [sheet.labels[row] for row in rows]
+        super().__init__(sheet.name, sheet.sha256, names, labels, places, sites, warnings)
 
     def _sequence(self, number: int) -> str:
         return self._sequences[number]
 
-    def _inside(self, number: int) -> BoolArray | None:
-        if self._sites is None:
-            return None
-        return mask_of(self._sites[number], 0, len(self._sequences[number]))
-
 
 class RegionSamples(Samples):
-    """Windows of a genome, one around the summit or middle of each region, as it lies on the forward strand."""
+    """Windows of a genome, one around the summit or middle of each region, as it lies on the forward strand.
+
+    chrom_alias: as for `score`; it maps the names of chromosomes of the truth, as it did those of the regions.
+    """
 
     def __init__(
         self,
@@ -139,11 +157,14 @@ class RegionSamples(Samples):
         truth: str | os.PathLike[str] | None,
         sample: int | None,
         seed: int,
+        *,
+        chrom_alias: str | None = None,
+        on_bad_line: OnBadLine = "stop",
     ) -> None:
         plan, genome = inputs.plan, inputs.genome
         chroms = list(plan.chroms)
         given = _names_of_rows(inputs)
-        places: list[Interval] = []
+        readable: list[Interval] = []
         rows: list[int] = []
         for row in np.flatnonzero(plan.status == Status.SCORED).tolist():
             chrom = chroms[plan.chrom[row]]
@@ -152,26 +173,30 @@ class RegionSamples(Samples):
             start = max(0, min(centre - window // 2, plan.chroms[chrom] - window))
             place = Interval(chrom, start, min(start + window, plan.chroms[chrom]))
             if _is_readable(genome.fetch(place)):
-                places.append(place)
+                readable.append(place)
                 rows.append(row)
-        n_left_out = int((plan.status == Status.SCORED).sum()) - len(rows)
+        warnings = [*inputs.warnings, *_left_out(int((plan.status == Status.SCORED).sum()) - len(rows))]
         chosen = draw(np.arange(len(rows)), sample, seed)
-        self._places = [places[index] for index in chosen]
+        places = [readable[index] for index in chosen]
         labels = [given[rows[index]] for index in chosen]
         is_unique = "." not in labels and len(set(labels)) == len(labels)
-        names = labels if is_unique else _told_apart([format_region(place) for place in self._places])
-        super().__init__(inputs.source, inputs.sha256, names, labels, [*inputs.warnings, *_left_out(n_left_out)])
+        names = labels if is_unique else _told_apart([format_region(place) for place in places])
+        sites = None
+        if truth is not None:
+            alias = read_chrom_alias(chrom_alias) if chrom_alias not in (None, "chr") else chrom_alias
+            sites = find_sites(
+                truth,
+                places,
+                inputs.source,
+                warnings,
+                names=lambda found: match_chroms(found, genome.chroms, alias),  # type: ignore[arg-type]
+                on_bad_line=on_bad_line,
+            )
         self._genome: Genome = genome
-        self._sites = None if truth is None else find_sites(truth, self._places, self.source)
+        super().__init__(inputs.source, inputs.sha256, names, labels, places, sites, warnings)
 
     def _sequence(self, number: int) -> str:
         return self._genome.fetch(self._places[number])
-
-    def _inside(self, number: int) -> BoolArray | None:
-        if self._sites is None:
-            return None
-        place = self._places[number]
-        return mask_of(self._sites[number], place.start, place.width)
 
 
 def draw(rows: IntArray, most: int | None, seed: int) -> IntArray:
@@ -181,17 +206,33 @@ def draw(rows: IntArray, most: int | None, seed: int) -> IntArray:
     return np.sort(np.random.default_rng(seed).choice(rows, size=most, replace=False))
 
 
-def find_sites(truth: str | os.PathLike[str], places: Sequence[Interval], source: str) -> list[IntArray]:
+def find_sites(
+    truth: str | os.PathLike[str],
+    places: Sequence[Interval],
+    source: str,
+    warnings: list[str],
+    *,
+    names: Callable[[Collection[str]], Mapping[str, str]] | None = None,
+    on_bad_line: OnBadLine = "stop",
+) -> list[IntArray]:
     """The true sites (n, 2) that overlap each place, in the places' coordinates.
 
-    Raises InputError where they overlap none at all: names of chromosomes, or another assembly, most likely.
+    warnings: malformed lines that were skipped are told there. names: gives, of the truth's names of chromosomes,
+    those of the places; equal names, if None. Raises InputError where the sites overlap none at all: names of
+    chromosomes, or another assembly, most likely.
     """
-    by_chrom: dict[str, list[tuple[int, int]]] = {}
-    reader = BedReader(truth)
-    n_sites = 0
+    by_name: dict[str, list[tuple[int, int]]] = {}
+    reader = BedReader(truth, on_bad_line=on_bad_line)
     for region in reader:
-        n_sites += 1
-        by_chrom.setdefault(region.interval.chrom, []).append((region.interval.start, region.interval.end))
+        by_name.setdefault(region.interval.chrom, []).append((region.interval.start, region.interval.end))
+    if reader.n_bad_lines:
+        lines = ", ".join(str(line) for line, _ in reader.bad_lines[:5])
+        more = " ..." if reader.n_bad_lines > 5 else ""
+        warnings.append(f"{reader.name}: {count(reader.n_bad_lines, 'malformed line')} skipped: {lines}{more}")
+    matches = {} if names is None else names(by_name)
+    by_chrom: dict[str, list[tuple[int, int]]] = {}
+    for name, sites in by_name.items():  # two names may be of one chromosome
+        by_chrom.setdefault(matches.get(name, name), []).extend(sites)
     spans = {chrom: np.array(sorted(sites), dtype=np.int64) for chrom, sites in by_chrom.items()}
     nothing = np.empty((0, 2), dtype=np.int64)
     found: list[IntArray] = []
@@ -200,11 +241,12 @@ def find_sites(truth: str | os.PathLike[str], places: Sequence[Interval], source
         found.append(here[(here[:, 0] < place.end) & (here[:, 1] > place.start)])
     if not any(len(sites) for sites in found):
         raise InputError(
-            f"{reader.name}: none of its {count(n_sites, 'site')} overlaps any of the {len(places):,} sequences of"
-            f" {source}",
-            detail=f"sites are on {preview(spans) or 'no chromosome'}\n"
+            f"{reader.name}: none of its {count(reader.n_regions, 'site')} overlaps any of the {len(places):,}"
+            f" sequences of {source}",
+            detail=f"sites are on {preview(by_name) or 'no chromosome'}\n"
             f"sequences are on {preview(dict.fromkeys(place.chrom for place in places))}",
-            hint="give sites in the same genome and chromosome names; of a CSV, the chromosome is the row's line",
+            hint="give sites in the same genome and chromosome names, or map the names: --chrom-alias; of a CSV, the"
+            " chromosome is the row's line",
         )
     return found
 

@@ -14,7 +14,7 @@ TOLD = (
 
 
 def test_the_default_is_told_in_one_line_and_recorded(run, zoo, test_data, tmp_path):
-    place = ("-r", "chr1:40,001-40,100", test_data / "genome.fa", "-q")
+    place = ("-r", "chr1:40,001-40,100", test_data / "genome.fa", "-q", "--null-regions", "0")
     outcome = run("score", *place, "-o", tmp_path / "out")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", TOLD)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())

@@ -182,6 +182,7 @@ def test_one_label_that_is_no_class_is_told(evaluate, tmp_path):
 MODELS = {
     "a method of another kind": (["--methods", "attnlrp"], "no method for a CNN among attnlrp"),
     "a method that no model here has": (["--methods", "deeplift,attnlrp"], "no model here has the method attnlrp"),
+    "the baseline alone": (["--methods", "random"], "random is the baseline"),
     "all classes": (["--target", "all"], "one class is explained of each sequence, not all"),
     "a target that is no class": (["--target", "CTCF"], "no target 'CTCF'"),
     "too many shifts": (["--shifts", "25"], "25 shifts, where the shortest sequence"),
@@ -238,8 +239,35 @@ def test_truth_that_misses_all_regions_is_told(evaluate, tmp_path, test_data):
 
 def test_truth_on_few_sequences_is_told(evaluate, tmp_path):
     truth = bed(tmp_path, "2 1 9;3 1 9;3 12 15;4 1 9;5 1 2", "sites.bed")
-    outcome = evaluate(sheet(tmp_path), "--truth", truth)
+    outcome = evaluate(sheet(tmp_path), "--truth", truth, "--metrics", "localisation")
     assert_one_error(outcome, 3, f"{truth}, sites on: 4 sequences; a confidence interval needs at least 5")
+
+
+def test_what_is_known_of_the_data_is_warned_of(evaluate, tmp_path, monkeypatch):
+    """Few true sites, lines of them that are none, rows that are there twice."""
+    monkeypatch.setattr(evaluation, "write_report", lambda folder: [])
+    truth = bed(tmp_path, "2 1 9;3 9 1;4 1 9", "sites.bed")
+    words = (*SMALL[:2], "--metrics", "", *SMALL[4:], "--costly", "0", "--truth", truth, "-q")
+    path = sheet(tmp_path, [*ROWS, ROWS[2]])
+    assert_one_error(evaluate(path, *words), 3, "line 2")
+    outcome = evaluate(path, *words, "--on-bad-line", "skip")
+    assert outcome.code == 0
+    told = [
+        f"{truth}: 1 malformed line skipped: 2",
+        "2 of 7 sequences are the same letters as another; intervals and tests take each for one of its own",
+        f"{truth}: sites on 2 sequences; a confidence interval needs at least 5: localisation left out",
+    ]
+    assert outcome.err.splitlines() == [f"gexplain: warning: {one}" for one in told]
+
+
+def test_truth_is_on_the_chromosomes_that_the_alias_leads_to(evaluate, tmp_path, test_data, monkeypatch):
+    monkeypatch.setattr(evaluation, "write_report", lambda folder: [])
+    starts = range(2000, 8000, 1000)
+    regions = bed(tmp_path, ";".join(f"1 {start} {start + 90}" for start in starts), "peaks.bed")
+    truth = bed(tmp_path, ";".join(f"1 {start + 40} {start + 50}" for start in starts), "sites.bed")
+    words = ("--metrics", "localisation", "--methods", "deeplift", "--shifts", "1", "--target", "promoter", "-q")
+    assert evaluate(regions, test_data / "genome.fa", *words, "--truth", truth, "--chrom-alias", "chr").code == 0
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["with truth"] == 6
 
 
 def test_truth_that_is_no_bed_is_told(evaluate, tmp_path):
@@ -274,7 +302,9 @@ def test_names_of_regions_that_are_no_classes_are_told(evaluate, tmp_path, test_
 def test_a_folder_of_something_else_is_refused(evaluate, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    assert_one_error(evaluate(sheet(tmp_path), *SMALL, "-q"), 1, "is not empty, and holds no evaluation")
+    for force in ((), ("--force",)):
+        outcome = evaluate(sheet(tmp_path), *SMALL, "-q", *force)
+        assert_one_error(outcome, 1, "is not empty, and holds no evaluation: notes.txt")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
 

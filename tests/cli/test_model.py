@@ -165,6 +165,7 @@ def test_the_group_lists_its_commands(run):
         "score",
         "seqlets",
         "hits",
+        "evaluate",
         "train",
         "model",
         "export",

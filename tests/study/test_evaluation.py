@@ -27,7 +27,7 @@ RESULTS = {*SAME_EVERY_TIME, "cost.tsv", "evaluation.html", "manifest.json"}
 
 def write_stub(folder: Path) -> list[Path]:
     """In the report's place, which has its own tests and takes seconds."""
-    (folder / "evaluation.html").write_text("page")
+    (folder / "evaluation.html").write_text('<a href="plots/comparison.png">PNG</a>')
     (folder / "plots").mkdir()
     (folder / "plots" / "comparison.png").write_text("picture")
     return []
@@ -309,17 +309,74 @@ def test_an_interrupted_replacement_is_no_finished_evaluation(small, n_measured,
     assert names(tmp_path / "out") == {*RESULTS, "plots"}
 
 
+@pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize(
-    "file", [("notes.txt", "mine"), ("manifest.json", '{"settings": {"window": 512}}'), ("manifest.json", "{")]
+    "file",
+    [
+        ("notes.txt", "mine"),
+        ("manifest.json", '{"settings": {"window": 512}}'),
+        ("manifest.json", "{"),
+        ("plots/mine.png", "mine"),
+        (".unfinished/scores.h5", "an interrupted run's"),
+    ],
+    ids=["a text", "a run", "no JSON", "plots", "an interrupted run"],
 )
-def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_was(small, tmp_path, file):
+def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_was(small, tmp_path, file, force):
+    """Whatever is forced: only an evaluation is replaced."""
     out = tmp_path / "out"
-    out.mkdir()
-    (out / file[0]).write_text(file[1])
-    with pytest.raises(RunError, match="is not empty, and holds no evaluation"):
-        small(out)
-    assert names(out) == {file[0]}
-    assert (out / file[0]).read_text() == file[1]
+    path = out / file[0]
+    path.parent.mkdir(parents=True)
+    path.write_text(file[1])
+    with pytest.raises(RunError, match=r"is not empty, and holds no evaluation: [a-z.]") as raised:
+        small(out, force=force)
+    assert "or --force" not in raised.value.hint
+    assert names(out) == {Path(file[0]).parts[0]}
+    assert path.read_text() == file[1]
+
+
+def test_a_run_beside_an_interrupted_evaluation_is_not_overwritten(small, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        small(tmp_path / "out", stop_after(2))
+    run = tmp_path / "out" / "manifest.json"
+    run.write_text('{"settings": {"window": 512}}')
+    for force in (False, True):
+        with pytest.raises(RunError, match=r"holds no evaluation: manifest\.json"):
+            small(tmp_path / "out", force=force)
+    assert run.read_text() == '{"settings": {"window": 512}}'
+
+
+def test_files_of_others_in_an_evaluation_stay_and_figures_of_its_page_go(small, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    small(out)
+    for mine in (out / "notes.txt", out / "plots" / "curves-mine.png", out / "plots" / "parison.png"):
+        mine.write_text("mine")
+
+    def write_another(folder):
+        write_stub(folder)
+        (folder / "plots" / "comparison.png").rename(folder / "plots" / "sanity.png")
+        return []
+
+    monkeypatch.setattr(evaluation, "write_report", write_another)
+    small(out, seed=1, force=True)
+    assert names(out) == {*RESULTS, "plots", "notes.txt"}
+    assert names(out / "plots") == {"sanity.png", "curves-mine.png", "parison.png"}
+
+
+@pytest.mark.parametrize("step", ["_write_whole", "_measure"])
+def test_a_replacement_that_is_killed_at_its_beginning_can_be_given_again(small, tmp_path, monkeypatch, step):
+    """At no moment is the folder nobody's: it would be refused for ever."""
+    small(tmp_path / "out")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            small(tmp_path / "out", seed=1, force=True)
+    small(tmp_path / "out", seed=1, force=True)
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["seed"] == 1
+    assert names(tmp_path / "out") == {*RESULTS, "plots"}
 
 
 def test_an_empty_folder_is_written_to(small, tmp_path):
@@ -370,8 +427,9 @@ def test_the_predicted_class_is_that_of_the_first_model(small, tmp_path, sheet):
     )
     assert small(tmp_path / "predicted", model=model, target="predicted").manifest["target"] == "predicted"
     rows = [line.split(",")[0] for line in sheet.read_text().split()[1:]]
-    labels = [model.labels[index] for index in model.predict(rows).argmax(1)]
+    labels = [model.labels[index] for index in model.predict(rows, strand="forward").argmax(1)]
     assert len(set(labels)) > 1
+    assert labels != [model.labels[index] for index in model.predict(rows).argmax(1)]
     own = tmp_path / "own.csv"
     own.write_text("sequence,label\n" + "".join(f"{row},{label}\n" for row, label in zip(rows, labels, strict=True)))
     small(tmp_path / "labelled", model=model, data=own)
@@ -385,6 +443,36 @@ def test_of_a_csv_the_label_is_explained_even_where_a_class_is_called_so(small, 
     named = small(tmp_path / "named", model=model, target="label")  # the class, for who names it
     assert named.manifest["target"] == "label"
     assert tables(tmp_path / "named") != tables(tmp_path / "out")
+
+
+@pytest.mark.parametrize("methods", [("random",), ("attnlrp", "random")])
+def test_the_baseline_alone_is_refused_for_each_model(bert, cnn, methods):
+    """Of two models, each has its own default method."""
+    settings = gexplain.EvaluateSettings(methods=methods)
+    with pytest.raises(UsageError, match=r"random is the baseline .* no method of a CNN is named beside it"):
+        evaluation._subjects([cnn] if len(methods) == 1 else [bert, cnn], settings)
+
+
+@pytest.mark.parametrize("n_rows", [1, 4])
+def test_truth_on_few_sequences_is_left_out_and_told(small, tmp_path, sheet, cnn, n_rows):
+    sites = tmp_path / "sites.bed"
+    sites.write_text("".join(f"{line}\t1\t9\n{line}\t11\t15\n" for line in range(2, 2 + n_rows)))
+    usual = {**SMALL, "metrics": (), "methods": ("deeplift",)}
+
+    def go(truth, name: str, **changed) -> gexplain.Evaluation:
+        settings = gexplain.EvaluateSettings(**{**usual, **changed})
+        return gexplain.evaluate(sheet, model=cnn, truth=truth, output=tmp_path / name, settings=settings)
+
+    found, without = go(sites, "few"), go(None, "none")
+    (told,) = set(found.warnings) - set(without.warnings)
+    assert told.startswith(f"{sites}: sites on {n_rows} sequence")
+    assert told.endswith("a confidence interval needs at least 5: localisation left out")
+    assert found.manifest["with truth"] == 0
+    assert tables(found.path) == tables(without.path)
+    with pytest.raises(InputError, match="a confidence interval needs at least 5"):
+        go(sites, "named", metrics=("gini", "localisation"))
+    sites.write_text("".join(f"{line}\t1\t9\n" for line in range(2, 7)))
+    assert "auroc" in (go(sites, "five").path / "metrics.tsv").read_text()
 
 
 def test_the_margin_of_a_lone_class_is_refused(small, tmp_path):

@@ -49,9 +49,18 @@ def of_regions(genome, tmp_path):
     """The samples of BED lines, in windows of 40 bases; open as long as the test."""
 
     @contextmanager
-    def opened(*lines: str, truth: Path | None = None, window: int = 40, sample: int | None = None, seed: int = 0):
-        with open_inputs(bed(tmp_path, *lines, name="regions.bed"), genome, ScoreSettings()) as inputs:
-            yield RegionSamples(inputs, window, truth, sample, seed)
+    def opened(
+        *lines: str,
+        truth: Path | None = None,
+        window: int = 40,
+        sample: int | None = None,
+        seed: int = 0,
+        chrom_alias: str | None = None,
+        on_bad_line: str = "stop",
+    ):
+        settings = ScoreSettings(chrom_alias=chrom_alias)
+        with open_inputs(bed(tmp_path, *lines, name="regions.bed"), genome, settings) as inputs:
+            yield RegionSamples(inputs, window, truth, sample, seed, chrom_alias=chrom_alias, on_bad_line=on_bad_line)
 
     return opened
 
@@ -188,6 +197,78 @@ def test_truth_without_a_site_is_told(tmp_path):
     with pytest.raises(InputError, match="none of its 0 sites") as raised:
         of_csv(sheet(tmp_path), bed(tmp_path))
     assert "sites are on no chromosome" in raised.value.detail
+
+
+@pytest.mark.parametrize("alias", ["chr", "file"])
+@pytest.mark.parametrize("regions_on", ["chr1", "1"])
+def test_the_truths_chromosomes_are_mapped_as_the_regions_are(tmp_path, of_regions, alias, regions_on):
+    """Two names of one chromosome are one; a name that nothing maps stays what it is."""
+    if alias == "file":
+        (tmp_path / "alias.tsv").write_text("chr1\t1\n")
+    truth = bed(tmp_path, "1 110 120", "chr1 130 132", "1 205 207", "7 100 140")
+    given = "chr" if alias == "chr" else str(tmp_path / "alias.tsv")
+    with of_regions(f"{regions_on} 100 140", f"{regions_on} 200 240", truth=truth, chrom_alias=given) as samples:
+        found = listed(samples)
+    sites = [("chr1", 110, 120), ("chr1", 130, 132), ("chr1", 205, 207)]
+    for one, start in zip(found, (100, 200), strict=True):
+        assert one.inside is not None
+        assert one.inside.tolist() == inside_by_loops(sites, "chr1", start, 40)
+
+
+def test_without_an_alias_no_name_of_the_truth_is_mapped(tmp_path, of_regions):
+    with of_regions("chr1 100 140", truth=bed(tmp_path, "1 110 120", "chr1 130 132")) as samples:
+        (one,) = listed(samples)
+    assert one.inside is not None
+    assert np.flatnonzero(one.inside).tolist() == [30, 31]
+
+
+def test_malformed_lines_of_the_truth_are_skipped_where_that_is_asked_for(tmp_path, of_regions):
+    lines = ["chr1 110 120", "chr1 9 x", "chr1 130 132", *["chr1 9 1"] * 6]
+    with pytest.raises(InputError, match="line 2"):
+        of_regions("chr1 100 140", truth=bed(tmp_path, *lines)).__enter__()
+    with of_regions("chr1 100 140", truth=bed(tmp_path, *lines), on_bad_line="skip") as samples:
+        assert samples.warnings == [f"{tmp_path / 'sites.bed'}: 7 malformed lines skipped: 2, 4, 5, 6, 7 ..."]
+        (one,) = listed(samples)
+    assert one.inside is not None
+    assert np.flatnonzero(one.inside).tolist() == [*range(10, 20), 30, 31]
+
+
+def test_malformed_lines_of_the_truth_of_a_csv_are_skipped_too(tmp_path):
+    truth = bed(tmp_path, "2 9 1", "2 3 5")
+    samples = CsvSamples(sheet(tmp_path, [ROWS[0]]), truth, None, 0, on_bad_line="skip")
+    assert samples.warnings == [f"{truth}: 1 malformed line skipped: 1"]
+    assert samples.n_with_truth == 1
+
+
+def test_without_their_truth_samples_are_those_that_had_none(tmp_path):
+    samples, bare = of_csv(sheet(tmp_path), bed(tmp_path, "2 3 7")), of_csv(sheet(tmp_path))
+    assert samples.digest() != bare.digest()
+    samples.forget_truth("too few")
+    assert samples.warnings == [*bare.warnings, "too few"]
+    assert (samples.n_with_truth, samples.digest()) == (0, bare.digest())
+    assert [one.inside for one in listed(samples)] == [None] * 4
+
+
+# ---- the same letters twice ----
+
+
+def test_rows_of_the_same_letters_are_told_and_kept(tmp_path):
+    samples = of_csv(sheet(tmp_path, [ROWS[0], ROWS[1], ROWS[0], ROWS[4], ROWS[0]], "abcab"))
+    assert len(samples) == 5
+    (warning,) = samples.warnings
+    assert warning.startswith("3 of 5 sequences are the same letters as another;")
+
+
+def test_windows_of_the_same_letters_are_told(of_regions):
+    with of_regions("chr1 100 140", "chr1 110 130", "chr1 200 240", "chr1 0 9", "chr1 2 5") as samples:
+        assert samples.names == ["chr1:101-140", "chr1:101-140#2", "chr1:201-240", "chr1:1-40", "chr1:1-40#2"]
+        (warning,) = samples.warnings
+    assert warning.startswith("4 of 5 sequences are the same letters as another;")
+
+
+def test_only_what_is_measured_is_told_to_be_the_same(tmp_path):
+    samples = of_csv(sheet(tmp_path, [ROWS[0], ROWS[1], ROWS[0]], "aba"), sample=1)
+    assert samples.warnings == []
 
 
 # ---- regions of a genome ----
