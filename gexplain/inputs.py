@@ -62,11 +62,11 @@ class ScoreSettings:
     gradient-x-input, saliency, integrated-gradients, occlusion-base, ism or random (both); auto is attnlrp for
     DNABERT-2 and deeplift for a CNN. projection: uniform or copy; the same for a CNN, which has no tokens. strand:
     both (averaged), forward, reverse, or region (each region's own). window, stride: nucleotides; by default what the
-    model was trained on (else 512), and half of it. shifts: offsets at which each window is read;
-    the mean changes little for DNABERT-2, whose tokens do not move with the window. weight: probability scales a window's relevance by the target's predicted probability. chroms: names or globs to score,
-    all if empty. chrom_alias: "chr", or a file of two columns. blacklist: a BED; regions that overlap it are
-    skipped. formats: of the tracks. on_bad_line: stop, or skip malformed BED lines. strict: refuse what would be
-    warned of or skipped.
+    model was trained on (else 512), and half of it. shifts: offsets at which each window is read, averaged;
+    DNABERT-2's tokens are nearly the same at all of them. weight: probability scales a window's relevance by the
+    target's predicted probability. chroms: names or globs to score, all if empty. chrom_alias: "chr", or a file of
+    two columns. blacklist: a BED; regions that overlap it are skipped. formats: of the tracks. on_bad_line: stop, or
+    skip malformed BED lines. strict: refuse what would be warned of or skipped.
 
     batch_size: sequences that go through the model at once. device, dtype: as for `load_model`; a model that is
     loaded already must have them. resume: go on with an interrupted run. force: replace another run's output. These

@@ -48,7 +48,7 @@ class Tiling:
         if not 1 <= self.shifts <= self.window:
             raise UsageError(
                 f"--shifts {self.shifts}: expected 1 to the window's {self.window} nucleotides",
-                hint="8 shifts move the token borders enough for most uses",
+                hint="1 is enough for DNABERT-2, whose token borders hardly move",
             )
 
     @property

@@ -2,7 +2,7 @@
 
 The unit is the sequence. An interval is the percentile bootstrap's (Efron 1979,
 https://doi.org/10.1214/aos/1176344552): sequences are drawn anew with replacement, and the middle CONFIDENCE of the
-means is kept. It is somewhat narrow for few sequences, as every interval that assumes no shape is.
+means is kept. It is too narrow for few sequences: that of five normal values holds the mean in 83 % of cases.
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ def _read_part(path: Path) -> Part:
 def _publish(results: Path, out: Path) -> None:
     """Move what is finished into place, the manifest last; the figures of an old page go, files of others stay."""
     old, plots = out / PAGE, out / PLOTS
-    links = old.read_text(encoding="utf-8") if old.exists() else ""
+    links = old.read_text(encoding="utf-8", errors="replace") if old.exists() else ""
     for path in plots.iterdir() if plots.is_dir() else ():
         if f'"{PLOTS}/{path.name}"' in links:
             path.unlink()
