@@ -86,7 +86,7 @@ MEANINGS = {
         "Pearson correlation of the relevance with that after one base was substituted, over the other bases", "0"
     ),
     "robustness top kept": Meaning(
-        "whether the most relevant base stays the most relevant after a base elsewhere was substituted; equals by what"
+        "whether the most relevant base stays so after a base elsewhere was substituted; equals count by what"
         " the two have in common",
         "in the column: 1 over the bases, more with equals",
     ),
