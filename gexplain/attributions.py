@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from gexplain.calls import Attributions, from_run, from_track
 from gexplain.errors import GexplainError, InputError, UsageError, preview
 from gexplain.genome.bed import BedReader
 from gexplain.genome.bedgraph import bedgraph_to_bigwig
@@ -25,6 +24,7 @@ from gexplain.genome.intervals import Interval
 from gexplain.models.bundled import motifs_of
 from gexplain.motifs.database import load_motifs
 from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, open_genome, open_run, read_scored_regions
+from gexplain.track_nulls import Attributions, from_run, from_track
 
 Source = str | os.PathLike[str] | BinaryIO
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from gexplain.attribution.explainers import TokenExplainer
 from gexplain.attribution.target import Target, parse_target
-from gexplain.calls import HITS, SEQLETS, call_hits, call_seqlets, from_run
+from gexplain.calls import HITS, SEQLETS, call_hits, call_seqlets
 from gexplain.errors import InputError, SkippedRegionsError, UsageError, count
 from gexplain.genome.bed_table import index_bed, write_autosql
 from gexplain.inputs import Inputs, ScoreSettings
@@ -32,6 +32,7 @@ from gexplain.plan import REASONS, Status
 from gexplain.run_folder import read_scored_regions
 from gexplain.statistics import TrackStatistics
 from gexplain.store import WindowStore
+from gexplain.track_nulls import from_run
 from gexplain.windows import DEFAULT_WINDOW, Tiling, Window
 
 Progress = Callable[[int, int], None]

@@ -17,7 +17,7 @@ from tiny_tracks import gaps, noise, random_letters, word_motif, write_bigwig, w
 
 import gexplain
 from gexplain.attributions import open_attributions
-from gexplain.calls import HITS, SEQLETS, call_hits, call_seqlets, from_track, scored_stretches
+from gexplain.calls import HITS, SEQLETS, call_hits, call_seqlets
 from gexplain.errors import InputError
 from gexplain.genome.bed_table import BedSchema
 from gexplain.genome.bigwig import BigWig
@@ -27,6 +27,7 @@ from gexplain.genome.sequence import reverse_complement
 from gexplain.motifs import hits, pages
 from gexplain.motifs.database import MotifSet, load_motifs
 from gexplain.motifs.territories import Territories
+from gexplain.track_nulls import from_track, scored_stretches
 
 MOTIFS = [
     word_motif("M1.1", "TGACTCAG", "FOSL1", sure=0.8),

@@ -27,7 +27,7 @@ from tables import markdown_table, write_json
 import gexplain
 from gexplain.arrays import FloatArray
 from gexplain.attributions import default_motifs, open_attributions
-from gexplain.calls import DEFAULT_MATCH_P, DEFAULT_Q, Attributions, call_hits, call_seqlets
+from gexplain.calls import DEFAULT_MATCH_P, DEFAULT_Q, call_hits, call_seqlets
 from gexplain.demo import demo_data
 from gexplain.genome.fasta import Genome
 from gexplain.motifs.calibration import benjamini_hochberg
@@ -35,6 +35,7 @@ from gexplain.motifs.database import MotifSet, load_motifs
 from gexplain.motifs.hits import HitFinder
 from gexplain.motifs.pages import read_pages
 from gexplain.null import MOST_WINDOWS, PIECE_WINDOWS
+from gexplain.track_nulls import Attributions
 from gexplain.windows import DEFAULT_WINDOW
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gexplain.arrays import FloatArray, IntArray
-from gexplain.calls import Attributions
 from gexplain.genome.bed import BedReader
 from gexplain.genome.intervals import Interval
 from gexplain.motifs.calibration import sum_spans
 from gexplain.motifs.database import MotifSet
 from gexplain.motifs.hits import USED_P, HitFinder
 from gexplain.motifs.pages import read_pages
+from gexplain.track_nulls import Attributions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,11 +28,12 @@ from tables import markdown_table, write_json
 import gexplain
 from gexplain.arrays import IntArray
 from gexplain.attributions import open_attributions
-from gexplain.calls import DEFAULT_MATCH_P, DEFAULT_Q, Attributions, call_hits
+from gexplain.calls import DEFAULT_MATCH_P, DEFAULT_Q, call_hits
 from gexplain.demo import FACTORS, demo_data
 from gexplain.genome.intervals import Interval
 from gexplain.models.bundled import DEFAULT_MOTIFS
 from gexplain.motifs.database import MotifSet, load_motifs
+from gexplain.track_nulls import Attributions
 
 # The matrices that test_data/make_demo_data.py plants, in whichever version the motifs have.
 MOTIF_IDS = {"CTCF": "MA0139", "FOXA1": "MA0148", "GABPA": "MA0062", "REST": "MA0138", "USF1": "MA0093"}

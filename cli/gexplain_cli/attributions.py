@@ -15,8 +15,9 @@ from gexplain.errors import UsageError
 from gexplain_cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from gexplain.calls import Attributions, Called, Progress
+    from gexplain.calls import Called, Progress
     from gexplain.genome.bed_table import BedSchema
+    from gexplain.track_nulls import Attributions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
