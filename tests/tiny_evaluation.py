@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,10 @@ SUMMARY_COLUMNS = [
     "q",
 ]
 CURVES_COLUMNS = ["model", "method", "level", "variant", "order", "fraction", "n", "mean", "low", "high"]
-COST_COLUMNS = ["model", "method", "sequences", "forward", "backward", "forward_equivalents", "seconds"]
+COST_COLUMNS = [
+    *("model", "method", "sequences", "forward", "backward", "forward_equivalents", "seconds"),
+    "completeness_error",
+]
 
 FORWARD_EQUIVALENTS = {
     "attnlrp": 2,
@@ -134,7 +138,9 @@ def made(models: dict[str, Sequence[str]] | None = None, *, n: int = 200, seed: 
                     _add_values(result, rng, key, n, skill - 0.03 * shift)
                     _add_curves(result, [model, method, level, variant], n, skill - 0.03 * shift)
             n_forward = FORWARD_EQUIVALENTS[method]
-            result.cost.append([model, method, n, n_forward / 2, n_forward / 2, n_forward, 0.021 * n_forward * n])
+            error = 0.03 if method == "integrated-gradients" else math.nan
+            seconds = 0.021 * n_forward * n
+            result.cost.append([model, method, n, n_forward / 2, n_forward / 2, n_forward, seconds, error])
     _add_similarity(result, rng, models, n)
     return result
 

@@ -352,6 +352,7 @@ def _cost(results: Results) -> list[dict[str, str]]:
             "forward_equivalents": _format_passes(row.forward_equivalents),
             "seconds": format_value(row.seconds),
             "per_thousand": format_value(1000 * row.seconds / row.sequences if row.sequences else math.nan),
+            "completeness_error": format_value(row.completeness_error),
         }
         for row in results.cost
     ]

@@ -77,7 +77,7 @@ class CurveRow:
 @dataclass(frozen=True, slots=True)
 class CostRow:
     """A row of cost.tsv: what a method needs. forward, backward, forward_equivalents: of one sequence; seconds: of
-    all of them.
+    all of them. completeness_error: mean size of a sequence's, NaN where a method claims no sum.
     """
 
     model: str
@@ -87,6 +87,7 @@ class CostRow:
     backward: float
     forward_equivalents: float
     seconds: float
+    completeness_error: float
 
 
 Row = TypeVar("Row", SummaryRow, CurveRow, CostRow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,12 +48,17 @@ class Passage:
 
 @dataclass(slots=True)
 class Cost:
-    """What explaining took: sequences, rows through the network in both directions, and seconds."""
+    """What explaining took: sequences, rows through the network in both directions, and seconds.
+
+    completeness_error: by how much all relevance together misses what it claims to sum to, its size added up over the
+    sequences; NaN for a method that claims no sum.
+    """
 
     sequences: int
     forward: int = 0
     backward: int = 0
     seconds: float = 0.0
+    completeness_error: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)  # a cached property has no place among slots
@@ -110,6 +116,9 @@ class Subject:
         model, name = (self.random_model, self.default) if method == RANDOMISED else (self.model, method)
         with _counted(model, passage) as cost:
             readings = self._read(model, name, passage)
+        errors = [float(abs(one.completeness_error[0])) for one in readings if one.completeness_error is not None]
+        if errors:
+            cost.completeness_error = sum(errors)
         return self._views(name, passage, readings), cost
 
     def nucleotides(

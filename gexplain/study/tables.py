@@ -28,7 +28,10 @@ SUMMARY_COLUMNS = (
     *("reference", "difference", "difference_low", "difference_high", "p", "q"),
 )
 CURVES_COLUMNS = ("model", "method", "level", "variant", "order", "fraction", "n", "mean", "low", "high")
-COST_COLUMNS = ("model", "method", "sequences", "forward", "backward", "forward_equivalents", "seconds")
+COST_COLUMNS = (
+    *("model", "method", "sequences", "forward", "backward", "forward_equivalents", "seconds"),
+    "completeness_error",
+)
 
 Group = tuple[str, str, str, str, str, str]
 """model, method, other, level, variant, metric."""
@@ -173,7 +176,10 @@ class _Costs:
         for (model, method), cost in self._sums.items():
             n = cost["sequences"]
             forward, backward = cost["forward"] / n, cost["backward"] / n
-            yield model, method, n, forward, backward, forward + backward, float(cost["seconds"])
+            yield (
+                *(model, method, n, forward, backward, forward + backward),
+                *(float(cost["seconds"]), cost["completeness_error"] / n),
+            )
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -298,8 +298,8 @@ def test_cost_alone_is_a_table_without_a_figure(tmp_path):
     assert stems == ["comparison"]
     assert "Quality against cost: takes faithfulness or localisation by nucleotide." in page.words
     assert page.table("model", "method", "sequences") == [
-        ["dnabert2-tf", "attnlrp", "200", "1", "1", "2", "8.40", "42.00"],
-        ["dnabert2-tf", "random", "200", "0", "0", "0", "0.000", "0.000"],
+        ["dnabert2-tf", "attnlrp", "200", "1", "1", "2", "8.40", "42.00", "–"],
+        ["dnabert2-tf", "random", "200", "0", "0", "0", "0.000", "0.000", "–"],
     ]
 
 
@@ -413,7 +413,7 @@ def test_a_folder_without_one_of_the_files_is_refused(tmp_path, name):
             r"summary\.tsv: the columns are model, .*, z;",
         ),
         ("cost.tsv", lambda _: "", r"cost\.tsv: the columns are none; expected model, method, sequences"),
-        ("cost.tsv", lambda text: text + "a\tb\n", r"cost\.tsv:4: 2 columns, expected 7"),
+        ("cost.tsv", lambda text: text + "a\tb\n", r"cost\.tsv:4: 2 columns, expected 8"),
         ("cost.tsv", lambda text: text.replace("\t2\t", "\ttwo\t"), r"cost\.tsv:2: forward_equivalents is 'two'"),
         ("manifest.json", lambda _: "{", r"manifest\.json is not JSON"),
         ("manifest.json", lambda _: "[]", r"manifest\.json: a list, expected an object"),

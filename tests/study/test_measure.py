@@ -326,7 +326,7 @@ def test_costs_are_of_every_method_and_chunk(finished, samples):
     for part in finished.parts:
         for model, method, cost in part.costs:
             totals[model, method] += cost["sequences"]
-            assert set(cost) == {"sequences", "forward", "backward", "seconds"}
+            assert set(cost) == {"sequences", "forward", "backward", "seconds", "completeness_error"}
     shared = ("gradient-x-input", "occlusion-base", "random", RANDOMISED)
     expected = [
         ("bert", "attnlrp"),

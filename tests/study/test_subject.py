@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 
 import numpy as np
@@ -130,6 +131,21 @@ def test_the_direction_makes_the_explained_value_of_logits(bert, explained):
     for sequence, index, row in zip(SEQUENCES, CLASSES, logits, strict=True):
         expected = explain(bert, sequence, index, "attnlrp", explained=explained).explained
         assert one.direction(index) @ row == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("fixture", ["bert", "cnn"])
+def test_integrated_gradients_say_how_far_they_miss_their_sum(request, fixture):
+    model = request.getfixturevalue(fixture)
+    one = subject(model, ["integrated-gradients", "gradient-x-input"])
+    passage = one.passage(SEQUENCES, CLASSES)
+    missed = 0.0
+    for sequence, index in zip(SEQUENCES, CLASSES, strict=True):
+        relevance = explain(model, sequence, index, "integrated-gradients").token_relevance
+        ids, mask = model.pad(model.tokens([sequence]))
+        at_baseline = model.logits(model.baseline(ids), mask)[0, index].item()
+        missed += abs(model.predict([sequence], strand="forward")[0, index] - at_baseline - relevance.sum())
+    assert one.explain("integrated-gradients", passage)[1].completeness_error == pytest.approx(missed, rel=1e-6)
+    assert math.isnan(one.explain("gradient-x-input", passage)[1].completeness_error)
 
 
 # ---- strands, shifts, random weights ----
