@@ -521,15 +521,25 @@ def test_regions_and_a_file_of_names_are_evaluated(tmp_path, cnn, small, test_da
 # ---- one function and one line ----
 
 
-def test_a_new_metric_and_a_new_method_are_a_line_each(monkeypatch, tmp_path, sheet, cnn):
+@pytest.fixture
+def dicts_as_they_were():
+    """Afterwards METHODS and METRICS are what they were, in the same order, which monkeypatch would not keep."""
+    held = [(one, dict(one)) for one in (METHODS["CNN"], METRICS)]
+    yield
+    for one, before in held:
+        one.clear()
+        one.update(before)
+
+
+def test_a_new_metric_and_a_new_method_are_a_line_each(dicts_as_they_were, tmp_path, sheet, cnn):
     """Both reach the tables and the page, which has no words for them."""
     steps = METHODS["CNN"]["gradient-x-input"]
     assert isinstance(steps, Method)
-    monkeypatch.setitem(METRICS, "size", Metric(lambda case: {"size": float(len(case.relevance))}))
-    monkeypatch.setitem(METHODS["CNN"], "my-method", Method("nucleotide", steps.relevance, {}))
-    monkeypatch.delitem(METHODS["CNN"], "deeplift-shap")
+    METRICS["size"] = Metric(lambda case: {"size": float(len(case.relevance))})
+    METHODS["CNN"]["my-method"] = Method("nucleotide", steps.relevance, {})
+    del METHODS["CNN"]["deeplift-shap"]
     for name in [name for name in METRICS if name not in ("size", "gini")]:
-        monkeypatch.delitem(METRICS, name)
+        del METRICS[name]
     settings = gexplain.EvaluateSettings(draws=1, shifts=1)
     found = gexplain.evaluate(sheet, model=cnn, output=tmp_path / "out", settings=settings)
     rows = [line.split("\t") for line in (found.path / "metrics.tsv").read_text().splitlines()[1:]]
