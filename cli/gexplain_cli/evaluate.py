@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from gexplain.inputs import CHOICES
 from gexplain.study.settings import METRIC_NAMES, EvaluateSettings
 from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
-from gexplain_cli.options import device_option, model_option, model_or_default
+from gexplain_cli.options import compute_options, model_option, model_or_default
 from gexplain_cli.progress import show_progress
 
 _SHEETS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -129,18 +130,7 @@ _SHEETS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted evaluation.")
 @click.option("--force", is_flag=True, help="Replace another evaluation's output; nothing else is ever replaced.")
-@device_option
-@click.option(
-    "--dtype",
-    type=click.Choice(CHOICES["dtype"]),
-    default="float32",
-    show_default=True,
-    help="Precision of the model's matrix products.",
-)
-@click.option(
-    "-b", "--batch-size", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="Rows at once."
-)
-@click.option("-p", "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: all]")
+@partial(compute_options, batch_size=64)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def command(
     paths: tuple[str, ...],

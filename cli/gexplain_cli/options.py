@@ -93,8 +93,8 @@ def region_options(command: Command) -> Command:
     return command
 
 
-def compute_options(command: Command) -> Command:
-    """Where and how the model runs."""
+def compute_options(command: Command, *, batch_size: int = 16) -> Command:
+    """Where and how the model runs. batch_size: the default."""
     for decorate in reversed(
         (
             device_option,
@@ -109,10 +109,10 @@ def compute_options(command: Command) -> Command:
                 "-b",
                 "--batch-size",
                 type=click.IntRange(min=1),
-                default=16,
+                default=batch_size,
                 show_default=True,
                 metavar="N",
-                help="Sequences at once; a window on both strands is two.",
+                help="Sequences at once; one on both strands is two.",
             ),
             click.option(
                 "-p", "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: all]"
