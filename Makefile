@@ -24,7 +24,7 @@ docs: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) demo_out site
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py gexplain/report/igv_asset.py
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
 	touch $@

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gexplain.genome.intervals import Interval
     from gexplain.inputs import ScoreSettings
     from gexplain.models.model import Model, load_model
+    from gexplain.reports import make_report
     from gexplain.run_folder import Run
     from gexplain.runs import score
     from gexplain.study.evaluation import Evaluation, evaluate
@@ -56,6 +57,7 @@ _HOME = {
     "evaluate": "study.evaluation",
     "explain": "attribution.explainers",
     "load_model": "models.model",
+    "make_report": "reports",
     "read_bed_data": "training.readers",
     "read_csv_data": "training.readers",
     "score": "runs",
@@ -83,6 +85,7 @@ __all__ = [
     "evaluate",
     "explain",
     "load_model",
+    "make_report",
     "read_bed_data",
     "read_csv_data",
     "score",

@@ -24,7 +24,8 @@ from gexplain.genome.tracks import partial_path, write_error
 from gexplain.inputs import ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model, load_model
-from gexplain.run_folder import Run
+from gexplain.reports import has_report, make_report
+from gexplain.run_folder import REPORT, Run
 from gexplain.runs import score_inputs
 from gexplain.scoring import Progress
 from gexplain.windows import DEFAULT_WINDOW
@@ -69,6 +70,11 @@ class Demo:
         """demo_sites.tsv: a line for each site and decoy."""
         return self.run.path / _SITES
 
+    @property
+    def report(self) -> Path:
+        """report.html: the run in pictures."""
+        return self.run.path / REPORT
+
     def n_peaks(self, factors: Collection[str] = FACTORS, *, decoys: bool) -> tuple[int, int]:
         """Sites of these factors (or their decoys) with a relevance peak, and how many there are in all."""
         of_kind = [one for one in self.planted if one.factor in factors and one.is_decoy == decoys]
@@ -87,11 +93,13 @@ def run_demo(
     device: str = "auto",
     force: bool = False,
     progress: Progress | None = None,
+    quality_progress: Progress | None = None,
+    command: str | None = None,
 ) -> Demo:
     """The demo's run, in the directory `output`, and its planted sites: the library twin of `gexplain demo`.
 
-    Writes what `score` writes, a track of relevance for every class, and demo_sites.tsv. A finished demo in `output`
-    is read again, an interrupted one resumed, another run's output replaced with `force` only.
+    Writes what `score` writes, a track of relevance for every class, its report, and demo_sites.tsv. A finished demo
+    in `output` is read again, an interrupted one resumed, another run's output replaced with `force` only.
 
     Raises ModelError where the model lacks a class of one of the FACTORS, UsageError where it reads windows too wide
     for the demo's genome, and the errors of `score`.
@@ -101,7 +109,9 @@ def run_demo(
     with open_inputs(data / "regions.bed", data / "genome.fa", settings) as inputs:
         loaded = model if isinstance(model, Model) else load_model(model, device=device)
         _check_model(loaded)
-        run = score_inputs(inputs, loaded, output=output, settings=settings, progress=progress)
+        run = score_inputs(inputs, loaded, output=output, settings=settings, progress=progress, command=command)
+        if not has_report(run):
+            make_report(run, genome=inputs.genome, model=loaded, quality_progress=quality_progress)
     demo = Demo(run, find_planted(run, data))
     _write_table(demo)
     return demo

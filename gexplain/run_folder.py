@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished"
 NULL, NULL_FASTA = "null", "null.fa"
+REPORT, QUALITY = "report.html", "quality.json"
 SUFFIXES = {"bigwig": ".bw", "bedgraph": ".bedGraph", "npz": ".npz"}
 """Of the track formats; the first that a run has is the one that is read."""
 TEXT_COLUMNS = ("#chrom", "name", "strand", "status", "reason", "predicted")

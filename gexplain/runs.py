@@ -1,6 +1,6 @@
 """Runs: regions and a genome in, a directory of tracks out; interrupted, it goes on where it stopped.
 
-    OUT/tracks/  regions.tsv  stats.tsv  igv_session.xml  manifest.json       a finished run
+    OUT/tracks/  regions.tsv  stats.tsv  browser/  manifest.json ...          a finished run
     OUT/.unfinished/windows.sqlite                                            one that can be resumed
 
 Results are kept in the store as they come; every output file is written beside it at the end and moved into place
@@ -28,15 +28,15 @@ from gexplain.models.model import Model
 from gexplain.null import Null
 from gexplain.pipeline import WindowResult, tracks_of
 from gexplain.plan import REASONS, Status
-from gexplain.report.igv import write_igv_session
-from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, UNFINISHED, Run
+from gexplain.report.browser_files import BROWSER, BROWSER_FILES, write_browser_files
+from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, QUALITY, REPORT, UNFINISHED, Run
 from gexplain.scoring import Progress, Scoring, nothing_scored_error, only_n_warnings, strict_error
 from gexplain.store import WindowStore, describe_difference
 from gexplain.windows import Window
 from gexplain.work_folder import empty, locked
 
 STORE = "windows.sqlite"
-_OUTPUTS = ("tracks", "regions.tsv", "stats.tsv", "igv_session.xml")
+_OUTPUTS = ("tracks", "regions.tsv", "stats.tsv")
 _CALLS = [
     "motif_summary.tsv",
     *(
@@ -79,13 +79,23 @@ def score_inputs(
     settings: ScoreSettings,
     progress: Progress | None = None,
     call_progress: Progress | None = None,
+    command: str | None = None,
 ) -> Run:
-    """`score`, of inputs that are open already. call_progress: called as seqlets and hits are called."""
+    """`score`, of inputs that are open already.
+
+    call_progress: called as seqlets and hits are called. command: the command line, for the manifest.
+    """
     if output is None:
         temporary = Path(tempfile.mkdtemp(prefix="gexplain-"))
         try:
             run = score_inputs(
-                inputs, model, output=temporary, settings=settings, progress=progress, call_progress=call_progress
+                inputs,
+                model,
+                output=temporary,
+                settings=settings,
+                progress=progress,
+                call_progress=call_progress,
+                command=command,
             )
         except BaseException:
             shutil.rmtree(temporary)
@@ -120,6 +130,9 @@ def score_inputs(
             "windows": round(computed - started, 3),
             "outputs": round(time.monotonic() - computed, 3),
         }
+        if command is not None:
+            manifest["command"] = command
+        manifest["notes"] = write_browser_files(work, out, manifest, inputs.genome)
         _publish(work, out, manifest)
     return Run(out, manifest)
 
@@ -223,14 +236,14 @@ def _forget_calls(work: Path, null: Null | None) -> None:
 
 def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
     """Move the finished files into place, the manifest last; then the run is finished."""
-    write_igv_session(work / "igv_session.xml", out, manifest)
     (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(out / "tracks", ignore_errors=True)
     if "calls" not in manifest or (work / NULL).exists():  # else the null that is there is this run's
         shutil.rmtree(out / NULL, ignore_errors=True)
-    for name in _CALLS:
+    shutil.rmtree(out / BROWSER, ignore_errors=True)
+    for name in {*_CALLS, *BROWSER_FILES, REPORT, QUALITY} - {BROWSER}:
         (out / name).unlink(missing_ok=True)  # of an earlier run
-    for name in (*_OUTPUTS, NULL, *_CALLS, MANIFEST):
+    for name in (*_OUTPUTS, NULL, *_CALLS, *BROWSER_FILES, MANIFEST):
         if (work / name).exists():
             (work / name).replace(out / name)
     shutil.rmtree(work)

@@ -35,7 +35,10 @@ LAYERS = [
     {"scoring"},
     {"report"},
     {"runs", "training"},
-    {"attributions", "demo", "export", "study"},
+    {"attributions", "export", "study"},
+    {"quality"},
+    {"reports"},
+    {"demo"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -86,6 +89,8 @@ def test_every_module_has_its_layer():
         "run_folder.py",
         "attributions.py",
         "export.py",
+        "report",
+        "reports.py",
     ],
 )
 def test_torch_stops_at_attribution(layer):
@@ -159,6 +164,7 @@ def test_public_names_are_these():
         "evaluate",
         "explain",
         "load_model",
+        "make_report",
         "read_bed_data",
         "read_csv_data",
         "score",

@@ -11,7 +11,8 @@ import click
 from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.options import device_option, model_option, model_or_default
-from gexplain_cli.progress import show_progress
+from gexplain_cli.progress import show_stages
+from gexplain_cli.report import in_pictures
 
 if TYPE_CHECKING:
     from gexplain.demo import Demo
@@ -51,15 +52,24 @@ def command(model: str | None, output: str, force: bool, device: str, threads: i
     torch.set_num_threads(threads)
     name = model_or_default(model)
     try:
-        with show_progress("windows", quiet=quiet) as progress:
-            demo = run_demo(output, name, device=device, force=force, progress=progress)
+        with show_stages("windows", "windows sampled for quality", quiet=quiet) as (progress, quality_progress):
+            demo = run_demo(
+                output,
+                name,
+                device=device,
+                force=force,
+                progress=progress,
+                quality_progress=quality_progress,
+                command=shlex.join(["gexplain", *sys.argv[1:]]),
+            )
     except KeyboardInterrupt:
         again = shlex.join(["gexplain", *(word for word in sys.argv[1:] if word != "--force")])
         raise InterruptedRunError("interrupted", hint=f"to go on: {again}") from None
     click.echo(_table(demo))
     if not quiet:
         click.echo(
-            f"open {demo.run.path / 'igv_session.xml'} in IGV; every site and decoy is a line of {demo.table}",
+            f"every site and decoy is a line of {demo.table}; IGV opens {demo.run.path / 'igv_session.xml'}\n"
+            + in_pictures(demo.run.path),
             err=True,
         )
 

@@ -20,6 +20,9 @@ from gexplain_cli.exits import INTERRUPTED, READER_GONE
 # Name to (module, one line of help); a module is imported when its command is called, torch with it.
 COMMANDS = {
     "score": ("gexplain_cli.score", "Relevance tracks of regions of a genome."),
+    "report": ("gexplain_cli.report", "The page of a finished run, made again."),
+    "view": ("gexplain_cli.view", "A finished run's report and genome browser, on this machine."),
+    "plot": ("gexplain_cli.plot", "A figure of one place, for a paper or a talk."),
     "seqlets": ("gexplain_cli.seqlets", "Spans of high and low relevance, as BED."),
     "hits": ("gexplain_cli.hits", "Motif matches that the model uses, as BED."),
     "evaluate": ("gexplain_cli.evaluate", "Are the explanations right? Metrics of every method."),

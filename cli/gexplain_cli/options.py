@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import click
@@ -136,3 +136,16 @@ def split_paths(paths: tuple[str, ...], region: tuple[str, ...]) -> tuple[str | 
         f"expected REGIONS and GENOME, found {' '.join(paths)}",
         hint="gexplain score regions.bed genome.fa; or -r CHROM:FIRST-LAST in place of REGIONS",
     )
+
+
+def refuse_ignored(names: Collection[str], why: str) -> None:
+    """Refuse those of these parameters that are on the command line, where another one leaves them without meaning.
+
+    why: goes on "--option has no meaning ...".
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is click.core.ParameterSource.COMMANDLINE:
+            option = "/".join([*parameter.opts, *parameter.secondary_opts])
+            raise UsageError(f"{option} has no meaning {why}", hint=f"drop {option}")

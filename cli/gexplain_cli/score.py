@@ -12,6 +12,7 @@ import click
 
 from gexplain.errors import UsageError, count
 from gexplain.inputs import CHOICES, ScoreSettings, open_inputs
+from gexplain.run_folder import REPORT
 from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.options import (
@@ -20,10 +21,12 @@ from gexplain_cli.options import (
     model_option,
     model_or_default,
     motifs_option,
+    refuse_ignored,
     region_options,
     split_paths,
 )
 from gexplain_cli.progress import show_stages
+from gexplain_cli.report import in_pictures
 
 
 @click.command(name="score", short_help="Relevance tracks of regions of a genome.")
@@ -125,6 +128,13 @@ from gexplain_cli.progress import show_stages
     metavar="Q",
     help="Write seqlets and motif hits of at most this q-value.",
 )
+@click.option(
+    "--report/--no-report",
+    "makes_report",
+    default=True,
+    show_default=True,
+    help="Write report.html, the run in pictures, and measure the quality of its tracks on a sample of windows.",
+)
 @click.option("--tabix", is_flag=True, help="Write seqlets and hits also as .bed.gz with an index.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted run.")
 @click.option("--force", is_flag=True, help="Replace another run's output.")
@@ -139,14 +149,15 @@ def command(
     threads: int | None,
     chroms: str,
     formats: str,
+    makes_report: bool,
     **options: Any,
 ) -> None:
     """Explain a model's prediction over REGIONS (BED or narrowPeak, plain or gzip; - is standard input) of GENOME
     (indexed FASTA), base by base.
 
     Writes relevance, prediction and coverage tracks, seqlets and motif hits told from a shuffled null, a table of
-    regions, an IGV session and a manifest into DIR. An interrupted run goes on where it stopped when the same command
-    is given again.
+    regions, what IGV and the UCSC browser open, a report and a manifest into DIR. An interrupted run goes on where it
+    stopped when the same command is given again.
 
     \b
     gexplain score peaks.bed genome.fa -o OUT
@@ -176,7 +187,13 @@ def command(
         loaded = load_model(
             model_or_default(model), device=settings.device or "auto", dtype=settings.dtype or "float32"
         )
-        with show_stages("windows", "bases looked at for seqlets and hits", quiet=quiet) as (progress, call_progress):
+        stages = (
+            "windows",
+            "bases looked at for seqlets and hits",
+            "windows sampled for quality",
+            "regions in the report",
+        )
+        with show_stages(*stages, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
             if output == "-":
                 warnings = runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
                 _warn(warnings[told:])
@@ -189,7 +206,19 @@ def command(
                     settings=settings,
                     progress=progress,
                     call_progress=call_progress,
+                    command=shlex.join(["gexplain", *sys.argv[1:]]),
                 )
+                if makes_report:
+                    from gexplain.reports import has_report, make_report
+
+                    if not has_report(run):
+                        make_report(
+                            run,
+                            genome=inputs.genome,
+                            model=loaded,
+                            progress=report_progress,
+                            quality_progress=quality_progress,
+                        )
             except KeyboardInterrupt:
                 # Those two would discard what is done.
                 words = [word for word in sys.argv[1:] if word not in ("--force", "--no-resume")]
@@ -205,19 +234,18 @@ def _refuse_what_is_ignored(*, is_stream: bool, has_calls: bool, has_hits: bool)
     of_hits = ["match_p"]
     of_calls = ["motifs", "q", *of_hits, "tabix", "seed"]
     if is_stream:
-        ignored, why = ["formats", "force", "resume", "null_regions", *of_calls], "-o -, which streams bedGraph"
+        ignored, why = [*_OF_A_FOLDER, *of_calls], "-o -, which streams bedGraph"
     elif not has_calls:
         ignored, why = of_calls, "--null-regions 0, which calls neither seqlets nor hits"
     elif not has_hits:
         ignored, why = of_hits, "--motifs none, which calls seqlets alone"
     else:
         return
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in ignored and source is click.core.ParameterSource.COMMANDLINE:
-            option = "/".join([*parameter.opts, *parameter.secondary_opts])
-            raise UsageError(f"{option} has no meaning with {why}", hint=f"drop {option}")
+    refuse_ignored(ignored, f"with {why}")
+
+
+# Parameters of what is in a run's folder, beside its calls.
+_OF_A_FOLDER = ["formats", "force", "resume", "null_regions", "makes_report"]
 
 
 def _warn(warnings: Sequence[str]) -> None:
@@ -232,7 +260,9 @@ def _summary(path: Path, manifest: Mapping[str, Any]) -> str:
         f"{regions['scored']:,} of {count(regions['lines'], 'region')} scored, in {count(windows['read'], 'window')}",
         f"tracks of relevance: {', '.join(tracks)}",
         *_called(manifest.get("calls")),
-        f"open {path / 'igv_session.xml'} in IGV; every region is a line of {path / 'regions.tsv'}",
+        f"every region is a line of {path / 'regions.tsv'}; IGV opens {path / 'igv_session.xml'}",
+        *manifest["notes"],
+        *([in_pictures(path)] if (path / REPORT).exists() else []),
     ]
     return "\n".join(lines)
 

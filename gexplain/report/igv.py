@@ -24,9 +24,9 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def write_igv_session(path: Path, out: Path, manifest: Mapping[str, Any]) -> None:
     """Write the session of the run in `out` to `path`, from where it is to be moved to out/igv_session.xml.
 
-    It opens at the first region that regions.tsv, beside `path`, calls scored. A run with neither bigWig
-    nor bedGraph has a session without tracks. What XML cannot hold, such as a control character in a class's
-    name, is written as U+FFFD.
+    It opens at the first region that regions.tsv, beside `path`, calls scored, and shows those of browser/*.bb
+    that lie there. A run with neither bigWig nor bedGraph has a session without tracks of values. What XML cannot
+    hold, such as a control character in a class's name, is written as U+FFFD.
     """
     session = ET.Element(
         "Session",
@@ -35,22 +35,29 @@ def write_igv_session(path: Path, out: Path, manifest: Mapping[str, Any]) -> Non
         version="8",
     )
     suffix = next((_SUFFIXES[one] for one in _SUFFIXES if one in manifest["settings"]["formats"]), None)
-    if suffix is not None:
-        files = {stem: f"tracks/{stem}{suffix}" for stem in manifest["tracks"]}
-        resources = ET.SubElement(session, "Resources")
-        for file in files.values():
-            ET.SubElement(resources, "Resource", path=file)
-        panel = ET.SubElement(session, "Panel", name="DataPanel")
-        for stem, track in manifest["tracks"].items():
-            style = _STYLES[track["kind"]]
-            if track["kind"] == "prediction" and manifest["model"]["head"] == "regression":
-                style = _VALUE
-            element = ET.SubElement(panel, "Track", style, id=files[stem], name=_clean(_display_name(track)))
-            if style["autoScale"] == "false":
-                # IGV refuses a DataRange that lacks any of these.
-                ET.SubElement(element, "DataRange", _PROBABILITY_RANGE)
+    files = {} if suffix is None else {stem: f"tracks/{stem}{suffix}" for stem in manifest["tracks"]}
+    features = {stem: f"browser/{stem}.bb" for stem in _FEATURES if (path.parent / f"browser/{stem}.bb").exists()}
+    resources = ET.SubElement(session, "Resources")
+    for file in (*files.values(), *features.values()):
+        ET.SubElement(resources, "Resource", path=file)
+    panel = ET.SubElement(session, "Panel", name="DataPanel")
+    n_relevance = sum(track["kind"] == "relevance" for track in manifest["tracks"].values())
+    for stem, file in files.items():
+        track = manifest["tracks"][stem]
+        style = _STYLES[track["kind"]]
+        if track["kind"] == "prediction" and manifest["model"]["head"] == "regression":
+            style = _VALUE
+        if n_relevance > _MOST_HIGH and track["kind"] in _LOW_HEIGHTS:
+            style = {**style, "height": _LOW_HEIGHTS[track["kind"]]}
+        element = ET.SubElement(panel, "Track", style, id=file, name=_clean(_display_name(track)))
+        if style["autoScale"] == "false":
+            # IGV refuses a DataRange that lacks any of these.
+            ET.SubElement(element, "DataRange", _PROBABILITY_RANGE)
+    # This panel is always in view, below the tracks of values, however many these are.
     reference = ET.SubElement(session, "Panel", name="FeaturePanel")
     ET.SubElement(reference, "Track", id="Reference sequence", name="Reference sequence", visible="true")
+    for stem, file in features.items():
+        ET.SubElement(reference, "Track", _FEATURES[stem], id=file)
     ET.indent(session)
     ET.ElementTree(session).write(path, encoding="utf-8", xml_declaration=True)
 
@@ -102,6 +109,15 @@ _STYLES = {
     "relevance": _RELEVANCE,
     "prediction": _PREDICTION,
     "coverage": {**_BARS, "color": "128,128,128", "altColor": "128,128,128", "autoScale": "true", "height": "30"},
+}
+# With more tracks of relevance than these, all are lower.
+_MOST_HIGH = 3
+_LOW_HEIGHTS = {"relevance": "60", "prediction": "30"}
+_ITEMS = {"clazz": "org.broad.igv.track.FeatureTrack", "visible": "true", "displayMode": "EXPANDED"}
+_FEATURES = {
+    "hits": {**_ITEMS, "name": "motif hits"},
+    "seqlets": {**_ITEMS, "name": "seqlets"},
+    "regions": {**_ITEMS, "name": "scored regions"},
 }
 _PROBABILITY_RANGE = {
     "minimum": "0.0",

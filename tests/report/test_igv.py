@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from tiny_browser import make_run
 
 from gexplain.attribution.target import Target
 from gexplain.genome.bigwig import BigWigWriter
+from gexplain.genome.intervals import Interval
 from gexplain.outputs import name_tracks
+from gexplain.report.browser_files import write_browser_files
 from gexplain.report.igv import write_igv_session
 
 LABELS = ("promoter", 'a<b & "c" é')
@@ -59,6 +63,11 @@ def write_session(directory: Path, **choices: Any) -> ET.Element:
 
 def tracks_of(session: ET.Element) -> dict[str, ET.Element]:
     return {one.attrib["name"]: one for one in session.iterfind("Panel[@name='DataPanel']/Track")}
+
+
+def features_of(session: ET.Element) -> list[str]:
+    """The files below the reference."""
+    return [one.attrib["id"] for one in session.iterfind("Panel[@name='FeaturePanel']/Track")][1:]
 
 
 def ranges_of(session: ET.Element) -> dict[str, dict[str, str]]:
@@ -172,41 +181,50 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first == second
 
 
-@pytest.mark.skipif(
+def test_features_that_lie_there_are_shown_below_the_reference(tmp_path: Path) -> None:
+    bare, full = make_run(tmp_path / "bare"), make_run(tmp_path / "full")
+    write_igv_session(bare.path / "igv_session.xml", bare.path, bare.manifest)
+    assert features_of(ET.parse(bare.path / "igv_session.xml").getroot()) == []
+    write_browser_files(full.path, full.path, full.manifest, full.genome)
+    session = ET.parse(full.path / "igv_session.xml").getroot()
+    assert features_of(session) == ["browser/hits.bb", "browser/seqlets.bb", "browser/regions.bb"]
+    resources = [one.attrib["path"] for one in session.iter("Resource")]
+    assert resources == [*(one.attrib["id"] for one in tracks_of(session).values()), *features_of(session)]
+    assert all((full.path / path).is_file() for path in resources)
+
+
+def test_features_are_shown_of_a_run_that_has_no_other_tracks(tmp_path: Path) -> None:
+    run = make_run(tmp_path, formats=["npz"])
+    write_browser_files(run.path, run.path, run.manifest, run.genome)
+    session = ET.parse(run.path / "igv_session.xml").getroot()
+    assert [one.attrib["path"] for one in session.iter("Resource")] == features_of(session)
+    assert len(features_of(session)) == 3
+
+
+def test_many_classes_have_lower_tracks(tmp_path: Path) -> None:
+    few = tracks_of(write_session(tmp_path / "few"))
+    many = tracks_of(write_session(tmp_path / "many", labels=[*"abcdefgh"]))
+    assert sum(int(one.attrib["height"]) for one in many.values()) < 900
+    assert int(many["a relevance"].attrib["height"]) < int(few["promoter relevance"].attrib["height"])
+
+
+needs_igv = pytest.mark.skipif(
     not all(map(shutil.which, ("igv", "xvfb-run", "timeout"))), reason="needs igv, xvfb-run and timeout"
 )
+
+
+@needs_igv
 def test_igv_desktop_shows_it_as_it_was_meant(tmp_path: Path) -> None:
     # IGV loads the session, over another genome, and saves what it then shows.
     session = write_session(tmp_path / "my run")
     write_genome(tmp_path / "my run" / "data" / "genome.fa", CHROMS)
-    write_genome(tmp_path / "other.fa", {"chr7": 5000})
     for name, track in tracks_of(session).items():
         path = tmp_path / "my run" / "out" / track.attrib["id"]
         path.parent.mkdir(exist_ok=True)
         with BigWigWriter(path, CHROMS) as file:
             values = np.sin(np.arange(400) / 9) if "relevance" in name else np.full(400, 0.25)
             file.write("HLA-A*01:01", 1000, values.astype(np.float32))
-    batch = tmp_path / "batch.txt"
-    batch.write_text(
-        # Unless a script begins with a genome, IGV looks for its default one, in the network.
-        f"genome {tmp_path}/other.fa\n"
-        f'load "{tmp_path}/my run/out/igv_session.xml"\n'
-        f"snapshotDirectory {tmp_path}\n"
-        "snapshot shown.png\n"
-        f"saveSession {tmp_path}/shown.xml\n"
-        "exit\n"
-    )
-    igv = ["igv", "--igvDirectory", str(tmp_path), "--batch", str(batch)]
-    subprocess.run(
-        ["timeout", "50", "xvfb-run", "-a", "-s", "-screen 0 1400x1000x24", *igv],
-        env={**os.environ, "LC_ALL": "C.UTF-8", "JAVA_TOOL_OPTIONS": f"-Duser.home={tmp_path}"},
-        cwd=tmp_path,
-        capture_output=True,
-        check=True,
-    )
-
-    assert (tmp_path / "shown.png").stat().st_size > 0
-    shown = ET.parse(tmp_path / "shown.xml").getroot()
+    shown = show_in_igv(tmp_path, tmp_path / "my run" / "out" / "igv_session.xml")
     assert shown.attrib["genome"].endswith("data/genome.fa")
     assert shown.attrib["locus"].startswith("HLA-A*01:01:")
     assert list(tracks_of(shown)) == list(tracks_of(session))
@@ -217,6 +235,84 @@ def test_igv_desktop_shows_it_as_it_was_meant(tmp_path: Path) -> None:
     assert all(float(ranges[name]["minimum"]) < -0.9 for name in RELEVANCE)
     assert all(ranges[name]["maximum"] == "1.0" for name in PREDICTION)
     assert shown.find("Panel[@name='FeaturePanel']/Track[@id='Reference sequence']") is not None
+
+
+@needs_igv
+def test_igv_desktop_draws_values_and_features(tmp_path: Path) -> None:
+    names = ["background", '<b>"A&B"</b>', "\x1bé\udcff"]
+    place = Interval("chr1", 2000, 2400, '<img src="x"> & \udcff')
+    others = [Interval("chr2", 0, 100), Interval("chr2", 200, 300)]
+    run = make_run(tmp_path / "my run", labels=names, regions=[*others, place])
+    write_browser_files(run.path, run.path, run.manifest, run.genome)
+    session = ET.parse(run.path / "igv_session.xml").getroot()
+    shown = show_in_igv(tmp_path, run.path / "igv_session.xml", "chr1:1,951-2,450")
+    assert features_of(shown) == features_of(session)
+    picture = read_picture(tmp_path / "shown.png")
+    blue, vermillion, green, grey = "0,114,178", "213,94,0", "0,158,115", "128,128,128"
+    orange, dark, pale = "230,159,0", "117,61,97", "190,160,178"
+    hits, secondary, regions = (rows_of(picture, color) for color in (dark, pale, orange))
+    for rows in (hits, secondary, regions):
+        assert len(rows) > 0
+    # Top down: relevance up and down of three classes, predictions, coverage, hits, seqlets and regions.
+    values = slice(0, hits.min())
+    for color, least in ((blue, 2000), (vermillion, 2000), (green, 10_000), (grey, 5000)):
+        assert count_pixels(picture[values], color) > least
+    assert rows_of(picture[values], blue).min() < rows_of(picture[values], green).min()
+    assert rows_of(picture[values], green).max() < rows_of(picture[values], grey).max()
+    seqlets = slice(max(hits.max(), secondary.max()), regions.min())
+    assert count_pixels(picture[seqlets], blue) > 100
+    assert count_pixels(picture[seqlets], vermillion) > 100
+    # The region takes 400 of 500 bases.
+    width = (picture == color_of(orange)).all(2).any(0).sum()
+    assert 0.75 < width / (0.8 * (picture.shape[1] - 160)) < 1.05
+
+
+def show_in_igv(folder: Path, session: Path, locus: str | None = None) -> ET.Element:
+    """The session that IGV Desktop saves after it has opened one; what it draws is in folder/shown.png."""
+    write_genome(folder / "other.fa", {"chr7": 5000})
+    (folder / "prefs.properties").write_text("IGV.Bounds=0,0,1400,1000\n")
+    batch = folder / "batch.txt"
+    batch.write_text(
+        # Unless a script begins with a genome, IGV looks for its default one, in the network.
+        f"genome {folder}/other.fa\n"
+        f'load "{session}"\n'
+        f"snapshotDirectory {folder}\n"
+        + (f"goto {locus}\n" if locus else "")
+        + f"snapshot shown.png\nsaveSession {folder}/shown.xml\nexit\n"
+    )
+    igv = ["igv", "--igvDirectory", str(folder), "--batch", str(batch)]
+    done = subprocess.run(
+        ["timeout", "50", "xvfb-run", "-a", "-s", "-screen 0 1400x1000x24", *igv],
+        env={**os.environ, "LC_ALL": "C.UTF-8", "JAVA_TOOL_OPTIONS": f"-Duser.home={folder}"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = (folder / "igv0.log").read_text() + done.stdout + done.stderr
+    severe = [line for line in told.splitlines() if line.startswith(("SEVERE", "ERROR"))]
+    # Without a network it finds no list of genomes, and says so.
+    assert [line for line in severe if "[OAuthUtils]" not in line and "[GenomeListManager]" not in line] == []
+    assert "TrackLoader" in told  # what it loads is told there
+    return ET.parse(folder / "shown.xml").getroot()
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """(rows, columns, 3), 0 to 255."""
+    return np.round(255 * plt.imread(path)[:, :, :3]).astype(int)
+
+
+def color_of(color: str) -> list[int]:
+    return [int(part) for part in color.split(",")]
+
+
+def count_pixels(picture: np.ndarray, color: str) -> int:
+    return int((picture == color_of(color)).all(2).sum())
+
+
+def rows_of(picture: np.ndarray, color: str) -> np.ndarray:
+    """The rows with a stretch of a colour; single pixels may be the rim of a letter."""
+    return np.flatnonzero((picture == color_of(color)).all(2).sum(1) > 5)
 
 
 def write_genome(path: Path, chroms: dict[str, int]) -> None:
