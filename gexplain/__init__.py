@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gexplain.genome.intervals import Interval
     from gexplain.inputs import ScoreSettings
     from gexplain.models.model import Model, load_model
+    from gexplain.report.plot import PlotSettings, plot_region
     from gexplain.reports import make_report
     from gexplain.run_folder import Run
     from gexplain.runs import score
@@ -47,6 +48,7 @@ _HOME = {
     "Interval": "genome.intervals",
     "Model": "models.model",
     "ModelError": "errors",
+    "PlotSettings": "report.plot",
     "Run": "run_folder",
     "RunError": "errors",
     "ScoreSettings": "inputs",
@@ -58,6 +60,7 @@ _HOME = {
     "explain": "attribution.explainers",
     "load_model": "models.model",
     "make_report": "reports",
+    "plot_region": "report.plot",
     "read_bed_data": "training.readers",
     "read_csv_data": "training.readers",
     "score": "runs",
@@ -75,6 +78,7 @@ __all__ = [
     "Interval",
     "Model",
     "ModelError",
+    "PlotSettings",
     "Run",
     "RunError",
     "ScoreSettings",
@@ -86,6 +90,7 @@ __all__ = [
     "explain",
     "load_model",
     "make_report",
+    "plot_region",
     "read_bed_data",
     "read_csv_data",
     "score",

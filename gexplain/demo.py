@@ -24,7 +24,7 @@ from gexplain.genome.tracks import partial_path, write_error
 from gexplain.inputs import ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model, load_model
-from gexplain.reports import has_report, make_report
+from gexplain.reports import complete_report
 from gexplain.run_folder import REPORT, Run
 from gexplain.runs import score_inputs
 from gexplain.scoring import Progress
@@ -110,10 +110,9 @@ def run_demo(
         loaded = model if isinstance(model, Model) else load_model(model, device=device)
         _check_model(loaded)
         run = score_inputs(inputs, loaded, output=output, settings=settings, progress=progress, command=command)
-        if not has_report(run):
-            make_report(run, genome=inputs.genome, model=loaded, quality_progress=quality_progress)
-    demo = Demo(run, find_planted(run, data))
-    _write_table(demo)
+        demo = Demo(run, find_planted(run, data))
+        _write_table(demo)  # the report lists it
+        complete_report(run, loaded, inputs.genome, quality_progress=quality_progress)
     return demo
 
 

@@ -170,8 +170,12 @@ def _in_words(target: Target, model: Model) -> str:
     value = {"logit": "logit", "margin": "margin over the other classes"}[target.explained]
     if target.classes:
         return (
-            f"the {value} of {target.names[0]}" if len(model.labels) > 1 else f"the model's output, {target.names[0]}"
+            f"the {value} of {target.names[0]}"
+            if model.head != "regression"
+            else f"the model's output, {target.names[0]}"
         )
+    if model.head == "regression":
+        return "the output that is highest in each window"
     return f"the {value} of the class that is highest in each window"
 
 
@@ -410,6 +414,8 @@ def _by_class(classes_W: IntArray, values: Mapping[str, FloatArray], labels: Seq
 def _token_length(found: Sequence[FloatArray], subject: Subject) -> dict[str, Any]:
     if not subject.has_tokens:
         return {MISSING: "the model reads base by base: it has no tokens of several bases"}
+    if METHODS[subject.model.kind][subject.default].level == NUCLEOTIDE:
+        return {MISSING: "the method gives every base a value of its own"}
     tokens = np.concatenate([np.empty((3, 0)), *found], axis=1)
     if not tokens.shape[1]:
         return {MISSING: "no token of the sample spells bases alone"}

@@ -8,6 +8,7 @@ Only measuring loads a model; the page is made, and made again, from what lies i
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING
 from gexplain.attributions import default_motifs
 from gexplain.errors import ModelError
 from gexplain.genome.fasta import Genome
+from gexplain.genome.tracks import partial_path, write_error
 from gexplain.motifs.database import MotifSet, load_motifs
-from gexplain.report.browser_files import write_browser_files
+from gexplain.report.browser_files import BROWSER, write_browser_files
 from gexplain.report.page import DEFAULT_TOP, write_report
-from gexplain.run_folder import REPORT, Run, open_genome, open_run
+from gexplain.run_folder import MANIFEST, QUALITY, REPORT, Run, open_genome, open_run
 
 if TYPE_CHECKING:
     from gexplain.models.model import Model
@@ -44,7 +46,8 @@ def make_report(
 
     genome: the run's FASTA, where it was moved, or open already. model: measures the quality of the tracks on a
     sample of the run's windows, and writes quality.json; without one, the page shows what was measured before.
-    motifs: those of the run, if they are loaded already. assembly: what UCSC calls the genome, for its track hub.
+    motifs: those of the run, if they are loaded already. assembly: what UCSC calls the genome, for its track hub;
+    what browsers open is written for it, and where browser/ is not there.
     top: regions shown in detail. progress: called with regions; quality_progress: with sampled windows.
 
     Raises InputError for what is no finished run and for another genome, ModelError for another model than the run's,
@@ -55,16 +58,48 @@ def make_report(
         opened = genome if isinstance(genome, Genome) else stack.enter_context(open_genome(run, genome))
         if model is not None:
             _measure(run, model, opened, quality_progress)
-        if assembly is not None:
-            write_browser_files(run.path, run.path, run.manifest, opened, assembly=assembly)
+        if assembly is not None or not (run.path / BROWSER).is_dir():
+            notes = write_browser_files(run.path, run.path, run.manifest, opened, assembly=assembly)
+            run = _with_notes(run, notes)
         if motifs is None and "motifs" in run.manifest.get("calls", {}):
             motifs = load_motifs(default_motifs(run.path))
         return write_report(run, genome=opened, motifs=motifs, top=top, progress=progress)
 
 
-def has_report(run: Run) -> bool:
-    """Whether the page of this run is there: a new run's publishing takes an old page away."""
-    return (run.path / REPORT).exists()
+def complete_report(
+    run: Run,
+    model: Model,
+    genome: Genome,
+    *,
+    progress: Progress | None = None,
+    quality_progress: Progress | None = None,
+) -> None:
+    """Make what is not there yet of a finished run's report: quality.json with its model, and the page."""
+    if (run.path / REPORT).exists():  # this run's: a new run takes an old page away
+        return
+    is_measured = (run.path / QUALITY).exists()
+    make_report(
+        run,
+        genome=genome,
+        model=None if is_measured else model,
+        progress=progress,
+        quality_progress=quality_progress,
+    )
+
+
+def _with_notes(run: Run, notes: list[str]) -> Run:
+    """The run with other notes in its manifest: an assembly that is named now was missed there before."""
+    manifest = {**run.manifest, "notes": notes}
+    if manifest != run.manifest:
+        path = run.path / MANIFEST
+        partial = partial_path(path)
+        try:
+            partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise write_error(path, error) from error
+    return Run(run.path, manifest)
 
 
 def _measure(run: Run, model: Model | str | os.PathLike[str], genome: Genome, progress: Progress | None) -> None:

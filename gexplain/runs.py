@@ -108,7 +108,8 @@ def score_inputs(
     scoring = Scoring.prepare(inputs, model, settings)
     with locked(out) as work:
         if settings.force:
-            (out / MANIFEST).unlink(missing_ok=True)  # from now on the old run is no finished run
+            for name in (MANIFEST, REPORT, QUALITY):  # from now on the old run is no finished run
+                (out / name).unlink(missing_ok=True)
         if settings.force or not settings.resume:
             empty(work)
         finished = _finished_run(out, scoring)

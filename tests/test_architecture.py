@@ -116,6 +116,9 @@ def in_a_fresh_process(code: str) -> str:
         "from gexplain_cli.main import cli; cli.main(['score', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['train', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['evaluate', '--help'], standalone_mode=False)",
+        "from gexplain_cli.main import cli; cli.main(['report', '--help'], standalone_mode=False)",
+        "from gexplain_cli.main import cli; cli.main(['view', '--help'], standalone_mode=False)",
+        "from gexplain_cli.main import cli; cli.main(['plot', '--help'], standalone_mode=False)",
     ],
 )
 def test_neither_torch_nor_transformers_is_loaded_before_a_model_is(action):
@@ -154,6 +157,7 @@ def test_public_names_are_these():
         "Interval",
         "Model",
         "ModelError",
+        "PlotSettings",
         "Run",
         "RunError",
         "ScoreSettings",
@@ -165,6 +169,7 @@ def test_public_names_are_these():
         "explain",
         "load_model",
         "make_report",
+        "plot_region",
         "read_bed_data",
         "read_csv_data",
         "score",

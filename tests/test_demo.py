@@ -40,13 +40,18 @@ def bed(name):
 def test_it_writes_what_score_writes_and_a_table(demo):
     names = {path.name for path in demo.run.path.iterdir()}
     assert names == {
-        *("tracks", "regions.tsv", "stats.tsv", "igv_session.xml", "manifest.json"),
+        *("tracks", "regions.tsv", "stats.tsv", "manifest.json", "report.html", "quality.json"),
+        *("browser", "igv_session.xml", "hub.txt", "genomes.txt", "trackDb.txt"),
         *("null", "seqlets.bed", "seqlets.as", "hits.bed", "hits.as", "motif_summary.tsv"),
         "demo_sites.tsv",
     }
     assert {"background", *FACTORS} <= set(demo.run.tracks)
     assert demo.run.manifest["regions"]["scored"] == 650
     assert demo.run.manifest["windows"]["read"] == 650
+
+
+def test_the_report_lists_the_table(demo):
+    assert 'href="demo_sites.tsv"' in demo.report.read_text()
 
 
 def test_the_table_has_every_site_and_decoy_with_its_window_s_class(demo):

@@ -179,7 +179,7 @@ def test_the_documented_names_are_the_public_ones():
 
 @pytest.mark.parametrize(
     "settings",
-    [gexplain.ScoreSettings, gexplain.TrainSettings, gexplain.EvaluateSettings],
+    [gexplain.ScoreSettings, gexplain.TrainSettings, gexplain.EvaluateSettings, gexplain.PlotSettings],
     ids=lambda one: one.__name__,
 )
 def test_every_setting_is_documented(settings):

@@ -76,10 +76,11 @@ def assert_same_tracks(run, other, atol: float = 1e-6) -> None:
 
 
 def test_a_finished_run_is_its_files_and_nothing_else(run):
-    assert sorted(path.name for path in run.path.iterdir()) == [
-        *("hits.as", "hits.bed", "igv_session.xml", "manifest.json", "motif_summary.tsv", "null", "regions.tsv"),
+    assert {path.name for path in run.path.iterdir()} == {
+        *("hits.as", "hits.bed", "manifest.json", "motif_summary.tsv", "null", "regions.tsv"),
         *("seqlets.as", "seqlets.bed", "stats.tsv", "tracks"),
-    ]
+        *("browser", "igv_session.xml", "hub.txt", "genomes.txt", "trackDb.txt"),
+    }
     assert sorted(path.name for path in (run.path / "null").iterdir()) == [
         *("coverage.bw", "null.fa", "null.fa.fai", "null.json", "promoter.bw", "promoter.prediction.bw"),
     ]

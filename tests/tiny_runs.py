@@ -17,6 +17,7 @@ from gexplain.run_folder import Run, open_run
 
 CHROMS = {"chr1": 20_000, "chr2": 5_000}
 _SUFFIX = {".": "", "+": ".plus", "-": ".minus"}
+_STRANDS = {"region": ("+", "-"), "forward": ("+",), "reverse": ("-",)}  # of the tracks; else both are read for one
 _TARGET = ("relevance", "top", "unexplained", "constants", "attention", "token_type", "special_tokens")
 
 
@@ -50,9 +51,12 @@ class TinyRun:
     @property
     def stems(self) -> dict[tuple[str, str], str]:
         """Of the relevance tracks, by target and strand: safe names, whatever the targets are called."""
-        strands = ("+", "-") if self.strand == "region" else (".",)
         safe = {name: name if name.isalnum() else f"target_{i}" for i, name in enumerate(self.targets)}
-        return {(name, one): f"{safe[name]}{_SUFFIX[one]}" for one in strands for name in self.targets}
+        return {
+            (name, one): safe[name] + (_SUFFIX[one] if self.strand == "region" else "")
+            for one in _STRANDS.get(self.strand, (".",))
+            for name in self.targets
+        }
 
     def write(self, out: Path, seed: int = 0) -> Run:
         """The run in a folder."""
@@ -67,7 +71,7 @@ class TinyRun:
         scored = [region for region, reason in self.regions if not reason]
         if "bigwig" in self.formats:
             for number, ((_, strand), stem) in enumerate(self.stems.items()):
-                mine = [region for region in scored if strand in (".", region.strand)]
+                mine = [region for region in scored if self.strand != "region" or strand == region.strand]
                 self._write_track(out / "tracks" / f"{stem}.bw", mine, np.random.default_rng([seed, number]))
         if "bedgraph" in self.formats:
             for stem in self.stems.values():
@@ -184,7 +188,11 @@ class TinyRun:
             "strand": self.strand,
             "weight": "none",
             "formats": list(self.formats),
-            **({"null regions": 9, "seed": 0, "q": 0.05, "match p": 0.0001} if self.is_called else {}),
+            **(
+                {"null regions": 9, "seed": 0, "q": 0.05, "match p": 0.0001}
+                if self.is_called
+                else {"null regions": 0}
+            ),
         }
         n_scored = len(self.regions) - sum(skipped.values())
         counts = {stem: sum(track == stem for _, _, track in self.seqlets) for stem in self.stems.values()}

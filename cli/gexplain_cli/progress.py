@@ -48,11 +48,13 @@ def _bars(whats: Sequence[str]) -> Iterator[list[Callable[[int, int], None]]]:
 
 
 def _lines(what: str) -> Callable[[int, int], None]:
-    started = told = time.monotonic()
+    started = told = 0.0
 
     def update(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal started, told
         now = time.monotonic()
+        if not started:  # a stage's time begins with it, not with the first stage
+            started = told = now
         if now - told >= EVERY_S:
             told = now
             click.echo(f"{what}: {done:,} of {total:,} ({now - started:,.0f} s)", err=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gexplain.errors import UsageError, count
+from gexplain.errors import GexplainError, UsageError, count
 from gexplain.inputs import CHOICES, ScoreSettings, open_inputs
 from gexplain.run_folder import REPORT
 from gexplain_cli.interrupt import InterruptedRunError
@@ -198,6 +198,7 @@ def command(
                 warnings = runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
                 _warn(warnings[told:])
                 return
+            run = None
             try:
                 run = runs.score_inputs(
                     inputs,
@@ -209,21 +210,21 @@ def command(
                     command=shlex.join(["gexplain", *sys.argv[1:]]),
                 )
                 if makes_report:
-                    from gexplain.reports import has_report, make_report
+                    from gexplain.reports import complete_report
 
-                    if not has_report(run):
-                        make_report(
-                            run,
-                            genome=inputs.genome,
-                            model=loaded,
-                            progress=report_progress,
-                            quality_progress=quality_progress,
-                        )
+                    complete_report(
+                        run, loaded, inputs.genome, progress=report_progress, quality_progress=quality_progress
+                    )
             except KeyboardInterrupt:
                 # Those two would discard what is done.
                 words = [word for word in sys.argv[1:] if word not in ("--force", "--no-resume")]
                 again = shlex.join(["gexplain", *words])
-                raise InterruptedRunError("interrupted", hint=f"to go on, the same regions again: {again}") from None
+                what = "interrupted" if run is None else f"interrupted; {_only_without_report(run.path)}"
+                raise InterruptedRunError(what, hint=f"to go on, the same regions again: {again}") from None
+            except GexplainError as error:
+                if run is not None:
+                    error.detail = "\n".join(filter(None, [error.detail, _only_without_report(run.path)]))
+                raise
     _warn(run.warnings[told:])
     if not quiet:
         click.echo(_summary(run.path, run.manifest), err=True)
@@ -246,6 +247,10 @@ def _refuse_what_is_ignored(*, is_stream: bool, has_calls: bool, has_hits: bool)
 
 # Parameters of what is in a run's folder, beside its calls.
 _OF_A_FOLDER = ["formats", "force", "resume", "null_regions", "makes_report"]
+
+
+def _only_without_report(path: Path) -> str:
+    return f"{path} is a finished run, and lacks its report alone"
 
 
 def _warn(warnings: Sequence[str]) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gexplain.arrays import IntArray
 from gexplain.genome.bed_table import BedSchema, autosql
 from gexplain.genome.big_file import BigFileWriter
 from gexplain.genome.bigwig_format import BedLayout, pack_bed_item
@@ -20,8 +22,10 @@ from gexplain.genome.zooms import ZoomLevels
 
 # As many as bedToBigBed puts into a block.
 ITEMS_PER_BLOCK = 512
-# Bases whose depth is told together: a whole number of bins.
-PAGE = 1 << 17
+# Bases whose depth is found together: a whole number of bins.
+PAGE = 1 << 14
+# Bases whose depth is told to the zoom levels together, at least.
+_MANY = 1 << 16
 
 
 class BigBedWriter(BigFileWriter):
@@ -92,7 +96,7 @@ class BigBedWriter(BigFileWriter):
 
 
 class _Depth:
-    """How many features lie on each base, page by page, told to the zoom levels."""
+    """How many features lie on each base, found page by page and told to the zoom levels."""
 
     def __init__(self, zooms: ZoomLevels) -> None:
         self._zooms = zooms
@@ -103,6 +107,9 @@ class _Depth:
         self._ends = np.empty(0, dtype=np.int64)
         self._new_ends: list[int] = []
         self._is_blank = True
+        # What has been found and not told: positions, and their depth.
+        self._found: list[tuple[IntArray, NDArray[np.float32]]] = []
+        self._n_found = 0
 
     def add(self, chrom_id: int, start: int, end: int) -> None:
         page = start - start % PAGE
@@ -125,12 +132,16 @@ class _Depth:
         self._turn_page()
         while not self._is_blank:
             self._turn_page()
+        self._tell()
 
     def _turn_page(self) -> None:
         depth = np.cumsum(self._steps)
         covered = np.flatnonzero(depth)
         if len(covered):
-            self._zooms.add(self._chrom, self._start + covered, depth[covered].astype(np.float32))
+            self._found.append((self._start + covered, depth[covered].astype(np.float32)))
+            self._n_found += len(covered)
+            if self._n_found >= _MANY:
+                self._tell()
         self._start += PAGE
         ends = np.concatenate([self._ends, np.array(self._new_ends, dtype=np.int64)])
         here = ends < self._start + PAGE
@@ -139,3 +150,9 @@ class _Depth:
         np.subtract.at(self._steps, ends[here] - self._start, 1)
         self._ends, self._new_ends = ends[~here], []
         self._is_blank = len(ends) == 0
+
+    def _tell(self) -> None:
+        if self._found:
+            positions, depth = zip(*self._found, strict=True)
+            self._zooms.add(self._chrom, np.concatenate(positions), np.concatenate(depth))
+        self._found, self._n_found = [], 0

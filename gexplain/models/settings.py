@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,12 @@ def read_labels(settings: Mapping[str, object], n_targets: int, where: str) -> t
         raise ModelError(
             f"{where}: labels are not unique: {preview(labels)}",
             hint="give each class its own name in id2label",
+        )
+    broken = [label for label in labels if re.search(r"[\x00-\x1f\x7f]", label)]
+    if broken:  # a tab or a line break would tear the tables that name classes
+        raise ModelError(
+            f"{where}: a label holds a control character: {broken[0]!r}",
+            hint="give the class another name in id2label of config.json",
         )
     return labels
 

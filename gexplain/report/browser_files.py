@@ -24,7 +24,7 @@ from gexplain.genome.bigbed import BigBedWriter
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Interval, format_region
 from gexplain.genome.tracks import write_error
-from gexplain.report.hub import HUB_FILES, write_hub
+from gexplain.report.hub import HUB_FILES, check_assembly, write_hub
 from gexplain.report.igv import write_igv_session
 from gexplain.report.plain_text import spell_in_ascii
 
@@ -72,6 +72,7 @@ def write_browser_files(
     calls the genome. Older files of these names go. Memory holds a few numbers a region. Raises UsageError for an
     assembly that is no name, InputError for tables of another kind, RunError where files cannot be written.
     """
+    check_assembly(assembly)
     folder = work / BROWSER
     shutil.rmtree(folder, ignore_errors=True)
     try:

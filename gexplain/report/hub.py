@@ -47,11 +47,7 @@ def write_hub(
     """
     for file in (*HUB_FILES, _TWOBIT):
         (work / file).unlink(missing_ok=True)
-    if assembly is not None and not re.fullmatch("[A-Za-z0-9_.-]+", assembly):
-        raise UsageError(
-            f"--assembly {assembly!r}: expected what UCSC calls the assembly",
-            hint="hg38, say, or a GenBank or RefSeq accession such as GCF_000001405.40",
-        )
+    check_assembly(assembly)
     if "bigwig" not in manifest["settings"]["formats"]:
         return "no UCSC track hub: it takes bigWigs; score with --format bigwig, besides others"
     name = assembly or recognise_assembly(genome.chroms)
@@ -80,6 +76,15 @@ def write_hub(
         except OSError as error:
             raise write_error(work / file, error) from error
     return None
+
+
+def check_assembly(assembly: str | None) -> None:
+    """Refuse what cannot be the name of an assembly, with a UsageError."""
+    if assembly is not None and not re.fullmatch("[A-Za-z0-9_.-]+", assembly):
+        raise UsageError(
+            f"--assembly {assembly!r}: expected what UCSC calls the assembly",
+            hint="hg38, say, or a GenBank or RefSeq accession such as GCF_000001405.40",
+        )
 
 
 def _why_no_assembly_hub(genome: Genome) -> str | None:

@@ -6,7 +6,6 @@ All addresses are relative to the page, so a run may move or be served from anyw
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ def igv_config(run: Run) -> dict[str, Any]:
     igv: options of `igv.createBrowser` without tracks, or None where the run has no browser/reference.fa.gz. tracks:
     igv.js tracks, each with the `class` that it is of (None: always shown). classes: name and whether it is shown at
     first; of runs with one class, none. flank, letter: FLANK and LETTER_PX. notes: what is left out, in words.
-    script: where igv.js may come from. command: what to run to see it.
+    script: where igv.js may come from.
     """
     has_reference = all((run.path / f"{_REFERENCE}{end}").is_file() for end in ("", ".fai", ".gzi"))
     values, notes = _value_tracks(run)
@@ -54,7 +53,6 @@ def igv_config(run: Run) -> dict[str, Any]:
             "address": PUBLIC_ADDRESS,
             "integrity": SCRIPT_INTEGRITY,
         },
-        "command": f"gexplain view {shlex.quote(str(run.path))}",
     }
 
 

@@ -21,6 +21,37 @@
     return place.name && place.name !== "." ? `${place.name}, ${span}` : span;
   };
 
+  // Where the page lies now, for a shell: a run may have been moved.
+  const folder = () => {
+    try {
+      const path = decodeURIComponent(location.pathname.slice(0, location.pathname.lastIndexOf("/")));
+      return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'"'"'`)}'`;
+    } catch { // a name that is no text
+      return "OUT";
+    }
+  };
+
+  // igv.js takes what it tells of a clicked feature for HTML, names from the user's files too.
+  const asText = (track, items) => {
+    const plain = (text) => String(text).replaceAll("&nbsp;", " ");
+    const rows = (items ?? []).map((item) => {
+      if (typeof item === "string" && item.startsWith("<hr")) {
+        return "<hr>";
+      }
+      const row = document.createElement("div");
+      if (item.name) {
+        const name = document.createElement("span");
+        name.textContent = plain(item.name);
+        row.append(name, "\u00a0\u00a0\u00a0", plain(item.value));
+      } else {
+        row.textContent = plain(item.html ?? item);
+      }
+      row.title = row.textContent;
+      return row.outerHTML;
+    });
+    return rows.length > 0 ? rows.join("") : undefined;
+  };
+
   // ---- igv.js: from the server that serves the page, or from its public address once somebody asks for that ----
 
   const addScript = (address, integrity) =>
@@ -31,8 +62,8 @@
         script.integrity = integrity;
         script.crossOrigin = "anonymous";
       }
-      script.onload = () => (window.igv ? resolve() : reject(new Error("no igv.js")));
-      script.onerror = () => reject(new Error("not loaded"));
+      script.onload = () => (window.igv ? resolve() : reject(new Error("This gexplain was built without igv.js.")));
+      script.onerror = () => reject(new Error("The server of this page has no igv.js; that of gexplain view has."));
       document.head.append(script);
     });
 
@@ -58,16 +89,16 @@
 
   const start = async () => {
     if (!served) {
-      say(`A browser lets no page read tracks from the disk. To see them here, run: ${config.command}`);
+      say(`A browser lets no page read tracks from the disk. To see them here, run: gexplain view ${folder()}`);
     } else if (!config.igv) {
-      say("This run has no files for the genome browser: browser/reference.fa.gz is missing.");
+      say("browser/reference.fa.gz is missing, which the genome browser needs: gexplain report writes it.");
     } else if (["127.0.0.1", "localhost"].includes(location.hostname)) {
       // Nobody else serves it, and a file that is not there is an error in the console.
       say("Loading igv.js …");
       try {
         await addScript(config.script.served);
-      } catch {
-        offer("This gexplain was built without igv.js.");
+      } catch (error) {
+        offer(error.message);
         return;
       }
       await open();
@@ -88,6 +119,7 @@
       say(`The genome browser cannot show this run: ${error.message}`);
       return;
     }
+    browser.on("trackclick", asText);
     panel.dataset.state = "ready";
     byId("classes").hidden = config.classes.length < 2;
     say(config.notes.join(" "));

@@ -27,6 +27,16 @@ def is_cnn(manifest: Mapping[str, Any]) -> bool:
     return "tokenizer" not in manifest["settings"]
 
 
+def is_of_tokens(manifest: Mapping[str, Any]) -> bool:
+    """Whether a value of a run is of a token, and laid on its bases: no base has one of its own."""
+    return not is_cnn(manifest) and manifest["settings"]["method"] not in _OF_BASES
+
+
+def model_name(source: str) -> str:
+    """A model's name: the last part of a path, a hub id or a bundled name as it is."""
+    return Path(source).name or source if source.startswith((".", "/", "~")) or source.count("/") > 1 else source
+
+
 def methods_paragraph(manifest: Mapping[str, Any]) -> str:
     """One paragraph of plain text: model, method, windows, null, motifs, versions."""
     return " ".join(_sentences(manifest))
@@ -51,21 +61,27 @@ def _sentences(manifest: Mapping[str, Any]) -> list[str]:
     n = len(model["classes"])
     targets = _listed(settings["target"]) if settings["target"] != ["predicted"] else "the predicted class"
     value = "logit" if settings["explained"] == "logit" else "logit less the mean of the other logits"
+    explained = f"the {value} of {targets}"
+    if model["head"] == "regression":
+        explained = (
+            f"the output {targets}" if settings["target"] != ["predicted"] else "the highest output of each window"
+        )
+    baseline = str(manifest["rules"].get("baseline", ""))
     strands = _STRANDS.get(settings["strand"], settings["strand"])
     shifts = f", each at {settings['shifts']} offsets one base apart" if settings["shifts"] > 1 else ""
     sentences = [
         f"Base-pair relevance was computed with gexplain {manifest['versions']['gexplain']} (PyTorch"
         f" {manifest['versions']['torch']}) for {count(regions['scored'], 'region')} of"
         f" {Path(str(genome['file'])).name} (sha256 {_short(genome['sha256'])}).",
-        f"The model, {_name(model['source'])} (sha256 {_short(model['sha256'])}), is {kind}; it has"
+        f"The model, {model_name(model['source'])} (sha256 {_short(model['sha256'])}), is {kind}; it has"
         f" {n:,} {head if n > 1 else 'output'}.",
         f"Regions were read in windows of {settings['window']:,} bases, stride {settings['stride']:,}{shifts},"
         f" {strands}; overlapping windows were averaged with a triangular weight.",
-        _METHODS.get(
-            settings["method"], "Relevance was computed by the method {method}; {value} of {targets}."
-        ).format(method=settings["method"], value=value, targets=targets),
+        _METHODS.get(settings["method"], "Relevance was computed by the method {method}, for {explained}.").format(
+            method=settings["method"], explained=explained, baseline=baseline
+        ),
     ]
-    if not is_cnn(manifest):
+    if is_of_tokens(manifest):
         sentences.append(_PROJECTIONS.get(settings["projection"], ""))
     if settings["weight"] == "probability":
         sentences.append("The relevance of a window was multiplied by the predicted probability of the target.")
@@ -80,7 +96,8 @@ def _calls(manifest: Mapping[str, Any]) -> list[str]:
     null = calls["null"]
     sentences = [
         f"As a null, {count(null['regions'], 'piece')} of the regions ({null['bases']:,} bases) were shuffled with"
-        f" their dinucleotide counts kept (seed {null['seed']}) and explained by the same model in the same way.",
+        f" their dinucleotide counts kept (Altschul and Erickson 1985; seed {null['seed']}) and explained by the same"
+        " model in the same way.",
         f"Seqlets are spans of relevance beyond the null's 95 % quantile, with q ≤ {settings['q']:g} (Benjamini and"
         " Hochberg 1995).",
     ]
@@ -103,15 +120,12 @@ def _listed(names: list[str], most: int = 8) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _name(source: str) -> str:
-    """A model's name: the last part of a path, a hub id as it is."""
-    return Path(source).name if source.startswith((".", "/", "~")) or source.count("/") > 1 else source
-
-
 def _short(sha256: str) -> str:
     return str(sha256)[:12]
 
 
+_OF_BASES = ("occlusion-base", "ism")
+"""Methods with a value for every base, whatever the model reads."""
 _STRANDS = {
     "both": "on both strands, whose readings were averaged",
     "forward": "on the forward strand",
@@ -122,30 +136,30 @@ _PROJECTIONS = {
     "uniform": "The relevance of a token was shared equally by its bases.",
     "copy": "Each base was given the relevance of its token.",
 }
-_LRP = "the {value} of {targets}"
 _METHODS = {
     "attnlrp": "Relevance is that of AttnLRP (Achtibat et al. 2024), as brought to DNABERT-2 (Kurth et al. 2026) and"
-    f" computed as a modified gradient (Arras et al. 2025), for {_LRP}.",
-    "cplrp": "Relevance is that of layer-wise relevance propagation with the attention weights as constants, the"
-    f" other rules being those of AttnLRP (Achtibat et al. 2024; Kurth et al. 2026), for {_LRP}.",
-    "gradient-x-input": f"Relevance is the gradient times the input, for {_LRP}.",
-    "saliency": f"Relevance is the size of the gradient (Simonyan et al. 2014), for {_LRP}.",
-    "integrated-gradients": "Relevance is that of integrated gradients (Sundararajan et al. 2017), 16 points from a"
-    f" sequence with every base unknown, for {_LRP}.",
+    " computed as a modified gradient (Arras et al. 2025), for {explained}.",
+    "cplrp": "Relevance is that of layer-wise relevance propagation with the attention weights as constants (Ali et"
+    " al. 2022), the other rules being those of AttnLRP (Achtibat et al. 2024; Kurth et al. 2026), for"
+    " {explained}.",
+    "gradient-x-input": "Relevance is the gradient times the input (Shrikumar et al. 2016), for {explained}.",
+    "saliency": "Relevance is the size of the gradient (Simonyan et al. 2014), for {explained}.",
+    "integrated-gradients": "Relevance is that of integrated gradients (Sundararajan et al. 2017) at 16 points, from"
+    " {baseline}, for {explained}.",
     "attention": "Values are the attention weights of the [CLS] token in the last layer, the mean over its heads;"
     " they do not depend on the class.",
     "attention-rollout": "Values are those of attention rollout (Abnar and Zuidema 2020); they do not depend on the"
     " class.",
-    "occlusion-token": f"Relevance is the fall when a token is masked (Zeiler and Fergus 2014), for {_LRP}.",
-    "occlusion-base": f"Relevance is the fall when a base is made unknown (Zeiler and Fergus 2014), for {_LRP}.",
+    "occlusion-token": "Relevance is the fall when a token is masked (Zeiler and Fergus 2014), for {explained}.",
+    "occlusion-base": "Relevance is the fall when a base is made unknown (Zeiler and Fergus 2014), for {explained}.",
     "ism": "Relevance is that of in-silico mutagenesis (Zhou and Troyanskaya 2015), the fall from a base to the mean"
-    f" of the three others, for {_LRP}.",
+    " of the three others, for {explained}.",
     "deeplift": "Relevance is that of DeepLIFT with the Rescale rule (Shrikumar et al. 2017) from a sequence of N,"
-    f" for {_LRP}.",
+    " for {explained}.",
     "deeplift-shap": "Relevance is that of DeepLIFT (Shrikumar et al. 2017), its mean from 20 dinucleotide shuffles"
-    f" of each sequence (Lundberg and Lee 2017), for {_LRP}.",
+    " of each sequence (Lundberg and Lee 2017), for {explained}.",
     "lrp": "Relevance is that of layer-wise relevance propagation (Bach et al. 2015), epsilon in the dense layers and"
-    f" z+ in the convolution (Montavon et al. 2017), for {_LRP}.",
+    " z+ in the convolution (Montavon et al. 2017), for {explained}.",
     "random": "Values are random noise, drawn from each sequence alone: a floor to compare with.",
 }
 
@@ -174,6 +188,18 @@ _REFERENCES = (
         "Zhou et al. 2023. DNABERT-2: efficient foundation model and benchmark for multi-species genome."
         " arXiv 2306.15006",
         f"{_ARXIV}2306.15006",
+    ),
+    Reference(
+        "Ali et al. 2022",
+        "Ali et al. 2022. XAI for transformers: better explanations through conservative propagation. ICML,"
+        " arXiv 2202.07304",
+        f"{_ARXIV}2202.07304",
+    ),
+    Reference(
+        "Shrikumar et al. 2016",
+        "Shrikumar, Greenside, Shcherbina, Kundaje 2016. Not just a black box: learning important features through"
+        " propagating activation differences. arXiv 1605.01713",
+        f"{_ARXIV}1605.01713",
     ),
     Reference(
         "Shrikumar et al. 2017",
@@ -223,6 +249,13 @@ _REFERENCES = (
         "Montavon et al. 2017. Explaining nonlinear classification decisions with deep Taylor decomposition."
         " Pattern Recognition 65, arXiv 1512.02479",
         f"{_ARXIV}1512.02479",
+    ),
+    Reference(
+        "Altschul and Erickson 1985",
+        "Altschul, Erickson 1985. Significance of nucleotide sequence alignments: a method for random sequence"
+        " permutation that preserves dinucleotide and codon usage. Molecular Biology and Evolution 2,"
+        " doi 10.1093/oxfordjournals.molbev.a040370",
+        f"{_DOI}10.1093/oxfordjournals.molbev.a040370",
     ),
     Reference(
         "Hochberg 1995",

@@ -88,7 +88,11 @@ def read_offsets(run: Run, wanted: set[tuple[str, str]]) -> dict[tuple[str, str]
     As in `MotifRow.offsets`. A hit belongs to the region that hits.bed names: by its middle, as it was called.
     """
     regions = read_scored_regions(run.path / "regions.tsv")
-    strands: Mapping[str, str] = {name: one["strand"] for name, one in run.manifest["tracks"].items()}
+    # Only where the regions of each strand have a track of their own does a hit's strand tell whose it may be.
+    by_strand = run.manifest["settings"]["strand"] == "region"
+    strands: Mapping[str, str] = (
+        {name: one["strand"] for name, one in run.manifest["tracks"].items()} if by_strand else {}
+    )
     territories = {
         strand: Territories.of([one for one in regions if strand == "." or one.strand == strand])
         for strand in {strands.get(track, ".") for track, _ in wanted}

@@ -32,12 +32,13 @@ from gexplain.report.methods_text import methods_paragraph, references
 from gexplain.report.motif_figures import MotifRow, position_histogram, read_motif_rows
 from gexplain.report.quality_figures import quality_figures, quality_sentences
 from gexplain.report.quality_results import read_quality
-from gexplain.report.reading import how_to_read
+from gexplain.report.reading import heights, how_to_read, why_no_null
 from gexplain.report.region_pictures import draw_details, no_sparklines, read_regions
 from gexplain.report.run_card import NONE, run_card
-from gexplain.report.scored import Calls, Scored, choose_top, count_calls, read_scored
+from gexplain.report.scored import STRANDS, Scored, choose_top, count_calls, read_scored
 from gexplain.report.sparklines import RelevanceTracks
-from gexplain.report.table_data import clip, table_data, to_script
+from gexplain.report.svg import shortened
+from gexplain.report.table_data import table_data, to_script
 from gexplain.run_folder import QUALITY, REPORT, Run
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _page(run: Run, genome: Genome, motifs: MotifSet | None, top: int, progress:
     if has_pictures:
         with RelevanceTracks(run) as tracks:
             details = draw_details(tracks, scored, calls, genome, chosen, targets)
-            sparklines, profiles = read_regions(tracks, scored, classes, targets, progress)
+            sparklines, profiles = read_regions(tracks, scored, classes, targets, manifest["model"]["head"], progress)
     environment = _environment()
     texts = {name: files("gexplain.report").joinpath(name).read_text(encoding="utf-8") for name in _PARTS}
     scripts = [texts["report.js"], texts["igv_panel.js"]]
@@ -148,13 +149,14 @@ def _page(run: Run, genome: Genome, motifs: MotifSet | None, top: int, progress:
                 {"reason": reason, "count": f"{n:,}"} for reason, n in manifest["regions"]["skipped"].items()
             ],
         },
-        details=[_detail(one, scored, calls, manifest) for one in details],
+        details=[_detail(one, scored, manifest) for one in details],
         n_unfolded=UNFOLDED,
         detail_rule=_detail_rule(len(details), scored, manifest),
         no_pictures=_why_no_pictures(run),
         motifs=_motifs(run, motifs),
         profiles=_figures(profiles),
-        profile_sentence=_profile_sentence(manifest),
+        profile_sentence=_profile_sentence(manifest, scored, [one.title for one in profiles]),
+        heights=heights(manifest),
         quality=_quality(run),
         igv_panel=_markup(texts["igv_panel.html.jinja"]),
         igv_json=_markup(to_script(igv_config(run))),
@@ -237,20 +239,21 @@ def _table_sentence(scored: Scored, manifest: Mapping[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _detail(one: Mapping[str, Any], scored: Scored, calls: Calls, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _detail(one: Mapping[str, Any], scored: Scored, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What the template says of a region that is shown letter by letter."""
     row, target = one["row"], manifest["settings"]["target"][one["target"]]
     region = scored.interval(row)
     name = region.name if region.name != "." else f"Region {row + 1:,}"
     strand = "" if region.strand == "." else f" ({region.strand})"
-    hits = count(int(calls.hits[row]), "primary hit") if calls.hits[row] else ""
+    # Those that are framed: the table counts the hits of all tracks.
+    hits = f"{count(one['n_hits'], 'primary hit')} in it" if one["n_hits"] else ""
     return {
         "row": row,
         "name": name,
-        "short": clip(name, _SHORT),
-        "locus": clip(format_region(region), _SHORT) + strand,
+        "short": shortened(name, _SHORT),
+        "locus": shortened(format_region(region), _SHORT) + strand,
         "prediction": _prediction(scored, row, one["target"], manifest),
-        "track": f"track {clip(target, _SHORT)}",
+        "track": f"track {shortened(target, _SHORT)}",
         "hits": hits,
         "overview": _markup(one["overview"]),
         "logo": _markup(one["logo"]),
@@ -262,40 +265,62 @@ def _prediction(scored: Scored, row: int, target: int, manifest: Mapping[str, An
     classes, targets = manifest["model"]["classes"], manifest["settings"]["target"]
     if manifest["model"]["head"] == "regression":
         number = classes.index(targets[target]) if targets[target] in classes else 0
-        return f"predicted value {scored.probabilities[row, number]:.4g}"
+        return f"predicted value {scored.probabilities[row, number]:.4g}".replace("-", "−")
     predicted = [classes[one] for one in scored.predictions[scored.prediction[row]]]
-    names = ", ".join(clip(name, _SHORT) for name in predicted[:4]) or "no class"
+    names = ", ".join(shortened(name, _SHORT) for name in predicted[:4]) or "no class"
     best = f"predicted {names} ({scored.best_probability()[row]:.3f})"
     if scored.ranked.shape[1] or targets[target] not in classes or targets[target] in predicted:
         return best
     probability = scored.probabilities[row, classes.index(targets[target])]
-    return f"{best}, {clip(targets[target], _SHORT)} {probability:.3f}"
+    return f"{best}, {shortened(targets[target], _SHORT)} {probability:.3f}"
 
 
 def _detail_rule(n: int, scored: Scored, manifest: Mapping[str, Any]) -> str:
-    what = "value" if manifest["model"]["head"] == "regression" else "mean probability"
+    n_targets = len(manifest["settings"]["target"])
+    if manifest["model"]["head"] == "regression":
+        rule = "the highest value first"
+        if n_targets > 1:
+            rule = "for each output in turn, the region with its highest value, shown by its track"
+        return f"{count(n, 'region')}, chosen by one rule: {rule}. No region comes twice."
     targets = set(manifest["settings"]["target"])
     own = [name for name in manifest["model"]["classes"] if name in targets]
+    likeliest = _likeliest(manifest)
     if own and not scored.ranked.shape[1]:
-        rule = (
-            f"for each class with a track of its own in turn, the region with the highest {what} of that class, shown"
-            " by its track; the class that is predicted least often comes first"
-        )
+        rule = f"the highest mean probability of {shortened(own[0], _SHORT)} first"
+        if n_targets > 1:
+            rule = (
+                "for each class with a track of its own in turn, the region with the highest mean probability of that"
+                f" class, shown by its track; the class that is {likeliest} least often comes first"
+            )
     else:
         rule = (
-            f"for each predicted class in turn, the region with the highest {what}; the class that is predicted least"
-            " often comes first"
+            f"for each {likeliest} class in turn, the region with its highest mean probability; the class that is"
+            f" {likeliest} least often comes first"
         )
     return f"{count(n, 'region')}, chosen by one rule: {rule}. No region comes twice."
 
 
-def _profile_sentence(manifest: Mapping[str, Any]) -> str:
-    turned = " Regions on the minus strand are turned." if manifest["settings"]["strand"] == "region" else ""
+def _likeliest(manifest: Mapping[str, Any]) -> str:
+    """What the class of the highest probability is: of a multi-label model, it need not be predicted."""
+    return "likeliest" if manifest["model"]["head"] == "multi_label" else "predicted"
+
+
+def _profile_sentence(manifest: Mapping[str, Any], scored: Scored, titles: Sequence[str]) -> str:
+    """What the profiles are of. titles: theirs."""
+    settings, likeliest = manifest["settings"], _likeliest(manifest)
+    is_turned = (scored.strand[scored.reason == 0] == STRANDS.index("-")).any()
+    turned = " Regions on the minus strand are turned." if is_turned else ""
+    middle = " A peak in the middle means that the model looks where the regions are centred."
+    if settings["method"] == "random":
+        middle = ""
+    if manifest["model"]["head"] == "regression":
+        return f"Relevance by position, over all regions.{turned}{middle}"
+    nowhere = ""
+    if any(title.endswith(("likeliest region", "likeliest regions")) for title in titles):
+        nowhere = f" A class that is {likeliest} nowhere is shown by the regions in which it has most."
     return (
-        "Relevance by position, over all regions of a predicted class, in the track that explains it: the class's"
-        " own, where the run has one. A class that is predicted nowhere is shown by the regions in which it is"
-        f" likeliest.{turned} A peak in the middle means that the model looks where the regions are"
-        " centred."
+        f"Relevance by position, over all regions of a {likeliest} class, in the track that explains it: the class's"
+        f" own, where the run has one.{nowhere}{turned}{middle}"
     )
 
 
@@ -306,7 +331,7 @@ def _motifs(run: Run, motifs: MotifSet | None) -> dict[str, Any]:
     """The motif section: rows, or a sentence on why there are none."""
     table = read_motif_rows(run, top=MOST_MOTIFS)
     if table is None:
-        why = "no null was made (--null-regions 0)" if "calls" not in run.manifest else "no motifs were given"
+        why = why_no_null(run.manifest) if "calls" not in run.manifest else "no motifs were given"
         return {"rows": [], "has_hits": False, "sentence": f"No hits were called: {why}."}
     by_id = {motif.id: motif for motif in motifs} if motifs is not None else {}
     reach = max((float(np.abs(row.offsets).max(initial=0)) for row in table.rows), default=0.0)
@@ -369,7 +394,7 @@ def _files(run: Run) -> dict[str, list[dict[str, str]]]:
     tracks = []
     for stem, path in run.tracks.items():
         one, name = run.manifest["tracks"][stem], path.relative_to(run.path).as_posix()
-        target = f", {clip(one['target'], _SHORT)}" if one["target"] else ""
+        target = f", {shortened(one['target'], _SHORT)}" if one["target"] else ""
         strand = f" ({one['strand']})" if one["strand"] != "." else ""
         tracks.append({"name": name, "address": _address(name), "about": f"{one['kind']}{target}{strand}"})
     return {"main": main, "tracks": tracks}

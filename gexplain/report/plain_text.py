@@ -11,6 +11,8 @@ def spell_in_ascii(text: str) -> str:
 
     β-catenin is beta-catenin. White space becomes a space, and several one.
     """
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text  # nearly always, and there may be millions
     decomposed = unicodedata.normalize("NFKD", text)
     spelled = "".join(_spell(letter) for letter in decomposed if not unicodedata.combining(letter))
     return re.sub(r"\s+", " ", spelled)

@@ -137,7 +137,7 @@ def check_suffix(path: Path) -> None:
         found = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise UsageError(
             f"{path} has {found}; expected one of {', '.join(SUFFIXES)}",
-            hint=f"-o {path.with_suffix('.png') if path.name else 'figure.png'}",
+            hint=f"-o {path.with_suffix('.png') if path.name not in ('', '-') else 'figure.png'}",
         )
 
 

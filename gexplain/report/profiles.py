@@ -188,8 +188,8 @@ class Profiles:
         rows, _, weights = heat
         n = int(weights.sum())
         sentences = [
-            f"Above: mean {self._value} of {name} at each position, of {count(n, 'region')}; the band is its standard"
-            " error."
+            f"Above: mean {self._value} of {name} at each position, of {count(n, 'region')}"
+            + ("; the band is its standard error." if n > 1 else ".")
         ]
         if n > len(rows):
             sentences.append(

@@ -128,8 +128,8 @@ def _say_deletion(found: Mapping[str, Any]) -> str:
     interval = "" if area["low"] is None else f"; 95 % interval {_number(area['low'])} to {_number(area['high'])}"
     way = "more" if area["mean"] >= 0 else "less"
     numbers = (
-        f"with the most relevant {what} {done} first, the explained value falls {_number(abs(area['mean']))} logit"
-        f" units {way} than in random order, the mean over all shares ({count(found['n'], 'window')}{interval})"
+        f"with the most relevant {what} {done} first, the explained value falls {_number(abs(area['mean']))} {way}"
+        f" than in random order, the mean over all shares ({count(found['n'], 'window')}{interval})"
     )
     fifth = _at_a_fifth(found)
     if area["low"] is None:
@@ -307,7 +307,7 @@ def _draw_classes(classes: Mapping[str, Mapping[str, Any]]) -> Figure:
         "By class",
         figure,
         "Medians over the windows in which a class is explained, and the area between the deletion curves of random"
-        " order and of the most relevant first, in logit units (above 0 is better than chance). Of few windows little"
+        " order and of the most relevant first (above 0 is better than chance). Of few windows little"
         f" is known.{left_out}",
     )
 
@@ -321,7 +321,7 @@ def _draw_deletion(found: Mapping[str, Any]) -> Figure:
     what = _LEVELS[found["level"]]
     ticks = [(value, f"{100 * value:.0f} %") for value in (0, 0.2, 0.4, 0.6, 0.8, 1)]
     parts = panel.x_axis(f"share of a window's {what} {_REMOVED[found['level']]}", ticks)
-    parts += value_axis(panel.left, panel.top, panel.height, y_range, label="explained value (logit units)")
+    parts += value_axis(panel.left, panel.top, panel.height, y_range, label="explained value")
     at = [panel.x(value) for value in found["fractions"]]
     between = [
         *zip(at, map(panel.y, curves["relevance"]), strict=True),
@@ -379,7 +379,7 @@ def _draw_token_length(found: Mapping[str, Any]) -> Figure:
     return Figure(
         "Token length",
         figure,
-        f"Size of the relevance, in logit units, by how many bases a token spells: {sum(n_tokens):,} tokens; an open"
+        f"Size of the relevance, by how many bases a token spells: {sum(n_tokens):,} tokens; an open"
         f" dot is a mean of fewer than {FEW_TOKENS}. Rank correlation with length: {correlations}. Where the right"
         " panel is not flat, the height of a peak has to do with its token's length, or with what such tokens spell.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gexplain.report.methods_text import is_cnn
+from gexplain.report.methods_text import is_of_tokens
 
 UNSIGNED = ("saliency", "attention", "attention-rollout")
 """Methods whose values are never negative."""
@@ -18,21 +18,48 @@ WITH_SUM = (*LEDGERS, "integrated-gradients", "deeplift", "deeplift-shap")
 def how_to_read(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(what it is about, what to know), in the order in which a reader asks."""
     settings = manifest["settings"]
-    told = [_relevance(settings["method"]), _MODEL_ALONE]
-    if not is_cnn(manifest):
+    is_regression = manifest["model"]["head"] == "regression"
+    told = [_relevance(settings["method"], is_regression=is_regression)]
+    if settings["method"] != "random":
+        told.append(_MODEL_ALONE)
+    if is_of_tokens(manifest):
         told.append(_TOKENS_COPY if settings["projection"] == "copy" else _TOKENS)
     if settings["method"] in WITH_SUM:
         told.append(_UNEXPLAINED_LEDGER if settings["method"] in LEDGERS else _UNEXPLAINED)
     if settings["target"] == ["predicted"]:
-        told.append(_PREDICTED)
-    told.append(_REGRESSION if manifest["model"]["head"] == "regression" else _PROBABILITIES)
-    told += [_Q, _HITS] if "calls" in manifest else [_NO_NULL]
+        told.append(_PREDICTED_OUTPUT if is_regression else _PREDICTED)
+    told.append(_REGRESSION if is_regression else _PROBABILITIES)
+    if "calls" in manifest:
+        told += [_Q, _HITS] if "motifs" in manifest["calls"] else [_Q]
+    else:
+        told.append(("No significance", _NO_NULL.format(why_no_null(manifest))))
     if settings["strand"] == "region":
         told.append(_BY_STRAND)
     return [*told, _SPARKLINES, _GAPS]
 
 
-def _relevance(method: str) -> tuple[str, str]:
+def why_no_null(manifest: Mapping[str, Any]) -> str:
+    """Why a run without calls has none."""
+    if manifest["settings"].get("null regions") == 0:
+        return "no null was made (--null-regions 0)"
+    return "there is no null, for no piece of the regions could be shuffled"
+
+
+def heights(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """What it means for a letter to stand above the line, and below it, upside down; "" where none does."""
+    method, what = manifest["settings"]["method"], _explained(manifest["model"]["head"] == "regression")
+    if method == "random":
+        return "letters above the line are noise", "and so are letters below it, upside down"
+    if method in UNSIGNED:
+        return "the higher a letter, the more it mattered, for or against", ""
+    return f"letters above the line speak for {what}", "letters below it, upside down, speak against it"
+
+
+def _explained(is_regression: bool) -> str:
+    return "a higher value" if is_regression else "the explained class"
+
+
+def _relevance(method: str, *, is_regression: bool) -> tuple[str, str]:
     if method == "random":
         return ("Values", "These are random numbers, a floor for comparisons. No peak here means anything.")
     if method in UNSIGNED:
@@ -43,8 +70,9 @@ def _relevance(method: str) -> tuple[str, str]:
         )
     return (
         "Relevance",
-        "Above zero, a base spoke for the explained class; below zero, against it. The unit is the model's own"
-        " (logits). Heights can be compared within one model, method and class, and not between two models.",
+        f"Above zero, a base spoke for {_explained(is_regression)}; below zero, against it. The unit is that of the"
+        f" model's {'output' if is_regression else 'logits'}. Heights can be compared within one model, method and"
+        f" {'output' if is_regression else 'class'}, and not between two models.",
     )
 
 
@@ -80,6 +108,11 @@ _PREDICTED = (
     "The track “predicted” explains in each window the class that the model predicts there. Neighbouring windows may"
     " explain different classes, and where two of them meet, heights cannot be compared.",
 )
+_PREDICTED_OUTPUT = (
+    "One track, several outputs",
+    "The track “predicted” explains in each window the output that is highest there. Neighbouring windows may explain"
+    " different outputs, and where two of them meet, heights cannot be compared.",
+)
 _PROBABILITIES = (
     "Probabilities",
     "Those of the table are means over a region's windows. They are what the model says, and need not be calibrated."
@@ -91,7 +124,8 @@ _REGRESSION = (
 )
 _Q = (
     "q-values",
-    "Seqlets and hits are told from shuffled sequence that the same model read. q is the share of false ones to"
+    "Seqlets and hits are told from shuffled sequence that the same model read, and each is counted for one region:"
+    " of those that overlap there, the one that starts last. q is the share of false ones to"
     " expect in the list down to this one; it is about the list and about the model, and says nothing of binding. No"
     " seqlets or hits does not mean that there is nothing: a small null cannot give a small q, and a warning says so"
     " where that is the reason.",
@@ -101,18 +135,14 @@ _HITS = (
     "A hit is a match of a known motif in bases of high relevance. Of similar motifs on the same bases, the best is"
     " the primary hit and gives the site its name. Which protein of a family binds, no sequence can tell.",
 )
-_NO_NULL = (
-    "No significance",
-    "This run made no null (--null-regions 0), so nothing here tells a peak from chance, and no seqlets or hits were"
-    " called.",
-)
+_NO_NULL = "In this run {}: nothing here tells a peak from chance, and no seqlets or hits were called."
 _BY_STRAND = (
     "Strands",
     "Each region was read on its own strand, and is shown from the track of that strand.",
 )
 _SPARKLINES = (
     "Sparklines",
-    "48 bars a region, each the most extreme value of its share of the bases, in the order of the genome. A row has"
-    " its own scale unless the box above the table is ticked; the number beside it is its highest bar.",
+    "Up to 48 bars a region, each the most extreme value of its share of the bases, in the order of the genome. A row"
+    " has its own scale unless the box above the table is ticked; the number beside it is its highest bar.",
 )
 _GAPS = ("Gaps", "A base that no window read has no value. That is not the same as zero.")

@@ -53,15 +53,23 @@ def read_regions(
     scored: Scored,
     classes: Sequence[str],
     targets: Sequence[str],
+    head: str,
     progress: Progress | None = None,
 ) -> tuple[Sparklines, list[Figure]]:
-    """Sparklines of all rows, and the profiles of the classes that are predicted most; each region is read once."""
+    """Sparklines of all rows, and the profiles of the classes that are predicted most; each region is read once.
+
+    head: the model's. Of a regression, the profiles are of its outputs.
+    """
     by_target = len(targets) == scored.relevance.shape[1] and len(scored) * len(targets) <= MOST_SPARKLINES
     n_columns = len(targets) if by_target else 1
     texts = [[""] * len(scored) for _ in range(n_columns)]
     peaks = [np.full(len(scored), np.nan, dtype=np.float32) for _ in range(n_columns)]
-    groups = _groups(scored, classes, targets, by_target=by_target)
-    profiles = Profiles(_reach(scored))
+    if head == "regression":
+        groups = _groups_of_outputs(scored, classes, targets, by_target=by_target)
+    else:
+        groups = _groups(scored, classes, targets, by_target=by_target)
+    is_regression = head == "regression"
+    profiles = Profiles(_reach(scored), order="predicted value" if is_regression else "predicted probability")
     rows = np.flatnonzero((scored.reason == 0) & (scored.target >= 0)).tolist()
     for done, row in enumerate(rows):
         region, target = scored.interval(row), int(scored.target[row])
@@ -198,6 +206,20 @@ class _Group:
     name: str
     target: int
     order: NDArray[np.float32]
+
+
+def _groups_of_outputs(
+    scored: Scored, classes: Sequence[str], targets: Sequence[str], *, by_target: bool
+) -> list[_Group]:
+    """All regions, in the track of each output that has one; of the first alone where no other is read."""
+    is_scored = scored.target >= 0
+    groups = []
+    for target, name in enumerate(targets[: MOST_PROFILES if by_target else 1]):
+        # "predicted" is the output of the highest value; a model of many outputs has kept the best alone.
+        known = scored.ranked.shape[1] == 0 and name in classes
+        values = scored.probabilities[:, classes.index(name)] if known else scored.best_probability()
+        groups.append(_Group(name, target, np.where(is_scored, values, np.nan).astype(np.float32)))
+    return groups
 
 
 def _groups(scored: Scored, classes: Sequence[str], targets: Sequence[str], *, by_target: bool) -> list[_Group]:

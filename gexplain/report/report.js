@@ -40,7 +40,8 @@
 
   // ---- What a row says ----
 
-  let shown = -1; // the class or target that the reader asked for; -1: the one that each row is explained by
+  // The class or target that the reader asked for; -1: the one that each row is explained by.
+  let shown = isRegression && data.sparklines.length > 1 ? 0 : -1;
 
   const isScored = (row) => reason[row] === 0;
   const name = (row) => data.names[row] || `region ${number(row + 1)}`;
@@ -67,11 +68,16 @@
   };
   const numeric = (columns) => (row) => pick(columns, row) ?? NaN;
   const factorsOf = (row) => (data.factorsOf[row] || []).map((one) => data.factors[one]);
+  const hitsText = (row) => {
+    if (!isScored(row)) return "–";
+    return hits[row] ? `${number(hits[row])} ${factorsOf(row).join(", ")}` : "0";
+  };
   const compact = (value) => {
     if (Number.isNaN(value)) return "–";
     const size = Math.abs(value);
     const decimals = size >= 1000 ? 0 : size >= 10 ? 1 : size >= 0.01 || size === 0 ? 2 : 4;
-    return value.toFixed(decimals).replace("-", "−");
+    const written = size < 0.001 && size > 0 ? value.toExponential(1) : value.toFixed(decimals);
+    return written.replaceAll("-", "−");
   };
 
   // ---- Building elements ----
@@ -104,7 +110,6 @@
 
   const sparkline = (row, width, height) => {
     const text = pick(data.sparklines, row);
-    if (!text) return document.createTextNode("–");
     const peak = pick(peaks, row);
     const values = [...text].map((letter) => levels.get(letter) / data.most);
     const factor = commonScale ? peak / commonScale : 1;
@@ -169,7 +174,7 @@
     },
     {
       id: "locus", title: "Locus", value: (row) => chrom[row] * 2 ** 32 + start[row],
-      cell: (row) => cell(locus(row)),
+      away: true, cell: (row) => cell(locus(row), {class: "away"}),
     },
     {
       id: "strand", title: "Strand", text: true, narrow: true, here: data.strand !== "",
@@ -183,7 +188,7 @@
       id: "probability", title: isRegression ? "Value" : "Probability",
       number: true, left: !isRegression, value: mainProbability, about: "mean over the region's windows",
       cell: (row) => {
-        if (!isScored(row)) return cell("–", {class: "number"});
+        if (!isScored(row)) return cell("–", {class: isRegression ? "number" : ""});
         if (isRegression) return cell(compact(mainProbability(row)), {class: "number"});
         const value = mainProbability(row);
         return make("td", {}, [make("div", {class: "chance"}, [
@@ -202,23 +207,37 @@
       cell: (row) => cell(isScored(row) ? number(seqlets[row]) : "–", {class: "number narrow"}),
     },
     {
-      id: "hits", title: "Motif hits", here: data.called[1], number: true, left: true,
+      id: "hits", title: "Motif hits", here: data.called[1], number: true, left: true, away: true,
       about: "primary hits in all tracks",
       value: (row) => (isScored(row) ? hits[row] : NaN),
       cell: (row) => {
-        if (!isScored(row)) return cell("–");
-        const factors = factorsOf(row);
-        return cell(hits[row] ? `${number(hits[row])} ${factors.join(", ")}` : "0");
+        return cell(hitsText(row), {class: "away"});
       },
     },
     {
       id: "relevance", title: "Relevance", number: true, left: true, here: hasSparklines,
       about: "of the region's bases; sorts by the highest bar", value: numeric(peaks),
-      cell: (row) => make("td", {}, [make("div", {class: "line"}, [
+      cell: (row) => (!pick(data.sparklines, row) ? cell("–") : make("td", {}, [make("div", {class: "line"}, [
         sparkline(row, 160, 26), make("span", {text: compact(numeric(peaks)(row)), title: "size of the highest bar"}),
-      ])]),
+      ])])),
     },
   ].filter((column) => column.here !== false);
+
+  // The columns of text share what the others leave, by what they have to say in nearly all of the rows.
+  const shares = new Map();
+  for (const [id, text, least, most] of [
+    ["name", name, 9, 26], ["locus", locus, 12, 30], ["predicted", predictedText, 12, 20], ["hits", hitsText, 6, 14],
+  ]) {
+    if (!COLUMNS.some((column) => column.id === id)) continue;
+    const lengths = [];
+    for (let row = 0; row < data.n; row += Math.ceil(data.n / 2000)) {
+      if (isScored(row)) lengths.push(text(row).length);
+    }
+    lengths.sort((a, b) => a - b);
+    const usual = lengths.length ? lengths[Math.floor(0.95 * (lengths.length - 1))] : least;
+    shares.set(id, Math.max(least, Math.min(usual, most)) + 3);
+  }
+  const allShares = [...shares.values()].reduce((sum, one) => sum + one, 0);
 
   // ---- State: which rows, in which order ----
 
@@ -423,7 +442,7 @@
   };
   const options = (pairs) => pairs.map(([value, text]) => make("option", {value, text}));
   const controls = {
-    query: make("input", {type: "search", placeholder: "name, chr1:1,000-2,000, class, factor", autocomplete: "off", spellcheck: "false"}),
+    query: make("input", {type: "search", placeholder: `name, chr1:1,000-2,000,${isRegression ? "" : " class,"} factor`, autocomplete: "off", spellcheck: "false"}),
     class: make("select"),
     status: make("select", {}, options([["", "all"], ["scored", "scored"], ["skipped", "skipped"]])),
   };
@@ -452,13 +471,16 @@
   if (!isRegression) tools.push(labelled("Predicted class", controls.class));
   if (data.reasons.length > 1) tools.push(labelled("Status", controls.status));
   if (data.sparklines.length > 1) {
-    const shows = make("select", {}, options([["-1", "predicted class"], ...data.targets.map((one, i) => [i, one])]));
+    const shows = make("select", {}, options([
+      ...(isRegression ? [] : [["-1", data.head === "multi_label" ? "likeliest class" : "predicted class"]]),
+      ...data.targets.map((one, i) => [i, one]),
+    ]));
     shows.addEventListener("change", () => {
       shown = Number(shows.value);
       setScale();
       update();
     });
-    tools.push(labelled("Show probability and relevance of", shows));
+    tools.push(labelled(`Show ${isRegression ? "value" : "probability"} and relevance of`, shows));
   }
   const sameScale = make("input", {type: "checkbox"});
   const setScale = () => {
@@ -486,8 +508,9 @@
       update();
       said.textContent = `sorted by ${column.title}, ${state.descending ? "descending" : "ascending"}`;
     });
-    const classes = [`of-${column.id}`, column.number && !column.left ? "number" : "", column.narrow ? "narrow" : ""];
+    const classes = [`of-${column.id}`, column.number && !column.left ? "number" : "", column.narrow ? "narrow" : "", column.away ? "away" : ""];
     const head = make("th", {scope: "col", class: classes.join(" ").trim()}, [button]);
+    if (shares.has(column.id)) head.style.width = `${(100 * shares.get(column.id)) / allShares}%`;
     heads.set(column.id, head);
     return head;
   }));

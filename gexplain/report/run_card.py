@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gexplain.errors import count
-from gexplain.report.methods_text import is_cnn
+from gexplain.report.methods_text import is_cnn, model_name
 from gexplain.report.scored import Scored
 
 NONE = "–"
@@ -22,11 +24,11 @@ def run_card(manifest: Mapping[str, Any], scored: Scored) -> dict[str, Any]:
     settings = manifest["settings"]
     kind = "CNN" if is_cnn(manifest) else "DNABERT-2"
     return {
-        "model": short_source(model["source"]),
+        "model": model_name(model["source"]),
         "genome": Path(str(genome["file"])).name,
         "lead": (
-            f"{kind}, {settings['method']}: why the model gave {count(regions['scored'], 'region')} their"
-            f" predictions, base by base, in windows of {settings['window']:,} bases."
+            f"{kind}, {settings['method']}: {_what(settings['method'], regions['scored'])},"
+            f" base by base, in windows of {settings['window']:,} bases."
         ),
         "figures": _figures(manifest),
         "predicted": _predicted(scored, model["classes"]) if model["head"] != "regression" else [],
@@ -37,9 +39,9 @@ def run_card(manifest: Mapping[str, Any], scored: Scored) -> dict[str, Any]:
     }
 
 
-def short_source(source: str) -> str:
-    """A model's name: the folder of a path, a hub id or a bundled name as it is."""
-    return Path(source).name or source if source.startswith((".", "/", "~")) or source.count("/") > 1 else source
+def _what(method: str, n: int) -> str:
+    regions, whose = count(n, "region"), "its prediction" if n == 1 else "their predictions"
+    return f"noise over {regions}" if method == "random" else f"why the model gave {regions} {whose}"
 
 
 def in_words(value: Any) -> str:
@@ -91,9 +93,7 @@ def _figure(name: str, value: str, note: str = "") -> dict[str, str]:
 def _predicted(scored: Scored, classes: Sequence[str]) -> list[dict[str, str]]:
     """How many of the table's regions are predicted as what, the most frequent first."""
     counts: dict[str, int] = {}
-    of_each = [
-        int((scored.prediction[scored.reason == 0] == number).sum()) for number in range(len(scored.predictions))
-    ]
+    of_each = np.bincount(scored.prediction[scored.reason == 0], minlength=len(scored.predictions)).tolist()
     for one, n in zip(scored.predictions, of_each, strict=True):
         for name in [classes[number] for number in one] or ["none"]:
             counts[name] = counts.get(name, 0) + n

@@ -32,6 +32,7 @@ _N_FIXED, _PER_CLASS, _PER_TARGET = 11, 2, 7
 _RELEVANCE, _UNEXPLAINED = 0, 2
 STRANDS: tuple[Strand, ...] = (".", "+", "-")
 _CHUNK = 1 << 14
+_MEND = "this is not the table that gexplain score wrote; score again with --force"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +41,8 @@ class Scored:
 
     n_lines: lines of regions.tsv, of which the first are here. chroms, reasons: the names that `chrom` and `reason`
     number; reasons[0] is "", of a scored region. best: the class of the highest probability (of a regression: the
-    first output), -1 where nothing was scored. predictions: the classes that the model predicts, one tuple for each
-    number in `prediction`.
+    first output that is explained), -1 where nothing was scored. predictions: the classes that the model
+    predicts, one tuple for each number in `prediction`.
 
     probabilities: (n, K), a regression's values. A model of more than MOST_CLASSES has (n, 3), the best of each row,
     and `ranked`, (n, 3), tells their classes; else that is (n, 0).
@@ -78,7 +79,7 @@ class Scored:
         return Interval(self.chroms[self.chrom[row]], int(self.start[row]), int(self.end[row]), name, strand)
 
     def best_probability(self) -> NDArray[np.float32]:
-        """(n,): the highest of each row, NaN where nothing was scored; a regression's first value."""
+        """(n,): the highest of each row, NaN where nothing was scored; of a regression the value of `best`."""
         if self.ranked.shape[1]:
             return self.probabilities[:, 0]
         return self.probabilities[np.arange(len(self)), np.maximum(self.best, 0)]
@@ -127,9 +128,14 @@ def read_scored(run: Run, most: int = MOST_ROWS) -> Scored:
                 raise InputError(
                     f"line {n_lines + 1} of {path}: {len(fields)} columns; expected {n_columns}, for"
                     f" {len(classes)} classes and {len(targets)} targets",
-                    hint="this is not the table that gexplain score wrote; score again with --force",
+                    hint=_MEND,
                 )
-            columns.add(fields)
+            try:
+                columns.add(fields)
+            except (ValueError, KeyError) as error:  # a class that the model has not is a KeyError
+                raise InputError(
+                    f"line {n_lines + 1} of {path}: {error} is not what stands there", hint=_MEND
+                ) from error
     return columns.table(n_lines)
 
 
@@ -207,6 +213,7 @@ class _Columns:
         by_name = {name: number for number, name in enumerate(targets)}
         # The one target of --target predicted explains what is predicted; else the first stands in.
         self._target_of = [by_name.get(name, 0) for name in classes]
+        self._explained = next((self._numbers[name] for name in targets if name in self._numbers), 0)
         self._first_target = _N_FIXED + _PER_CLASS * len(classes)
         self._keeps_classes, self._keeps_targets = len(classes) <= MOST_CLASSES, len(targets) <= MOST_CLASSES
         self._n_targets = len(targets) if self._keeps_targets else 1
@@ -253,7 +260,7 @@ class _Columns:
     def _predict(self, text: str, means: NDArray[np.float32]) -> tuple[tuple[int, ...], int]:
         """The classes predicted, and the one whose track explains the region."""
         if self._head == "regression":
-            return (), 0
+            return (), self._explained
         if self._head == "classification":
             return (self._numbers[text],), self._numbers[text]
         return tuple(np.flatnonzero(means > 0.5).tolist()), int(means.argmax())

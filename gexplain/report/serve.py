@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import socketserver
 import sys
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +27,7 @@ from gexplain.run_folder import REPORT
 
 HOST = "127.0.0.1"
 IDLE_TIMEOUT_S = 60.0
+PAUSE_S = 0.1
 
 _ASSET = Path(__file__).parent / SCRIPT
 _log = logging.getLogger(__name__)
@@ -99,6 +102,14 @@ class RunServer(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection; where none can be had, as with too many files open, not asked for again at once."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(PAUSE_S)
+            raise
+
     @property
     def port(self) -> int:
         """The port, whichever it became."""
@@ -134,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+        if {*self.headers.get_all("Content-Length", ["0"])} != {"0"} or "Transfer-Encoding" in self.headers:
             self.close_connection = True  # a body nobody reads must not be taken for the next request
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1 or hosts[0].lower() not in self.server.hosts:

@@ -31,13 +31,15 @@ _MOST_OPEN = 64
 class RelevanceTracks:
     """The bigWigs of a run's relevance, open as they are needed: a context manager.
 
-    stems: by target and strand. A model may have more targets than a process may have open files.
+    stems: by target, and by strand where the regions of each have a track of their own; else by ".", whichever
+    strands were read. A model may have more targets than a process may have open files.
     """
 
     def __init__(self, run: Run) -> None:
         self._paths = run.tracks
+        by_strand = run.manifest["settings"]["strand"] == "region"
         self.stems: dict[tuple[str, str], str] = {
-            (one["target"], one["strand"]): stem
+            (one["target"], one["strand"] if by_strand else "."): stem
             for stem, one in run.manifest["tracks"].items()
             if one["kind"] == "relevance"
         }

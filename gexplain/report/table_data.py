@@ -18,6 +18,7 @@ from gexplain.report.reading import WITH_SUM
 from gexplain.report.region_pictures import Sparklines
 from gexplain.report.scored import STRANDS, Calls, Scored
 from gexplain.report.sparklines import ALPHABET, LEVELS
+from gexplain.report.svg import shortened
 
 LONGEST_NAME = 200
 """Characters of a name that the page has; what is cut is told by an ellipsis."""
@@ -74,9 +75,9 @@ def to_script(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def clip(text: str, most: int = LONGEST_NAME) -> str:
-    """A text of at most so many characters, an ellipsis where some were left out."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def clip(text: str) -> str:
+    """A name of at most LONGEST_NAME characters."""
+    return shortened(text, LONGEST_NAME)
 
 
 def _shown(scored: Scored, columns: NDArray[np.float32], sparklines: Sparklines) -> Sequence[FloatArray]:

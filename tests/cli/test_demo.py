@@ -23,9 +23,12 @@ def small_zoo(zoo):
 def test_it_prints_what_the_table_of_sites_holds(run, small_zoo, tmp_path):
     outcome = run("demo", "-o", tmp_path / "out")
     assert outcome.code == 0
-    told, last = outcome.err.splitlines()
+    told, files, pictures = outcome.err.splitlines()
     assert told.startswith("gexplain: no -m, so human-tf: bundled CNN, trained on windows of 101 bases, classes")
-    assert last.startswith(f"open {tmp_path / 'out' / 'igv_session.xml'} in IGV; every site and decoy is a line of")
+    out = tmp_path / "out"
+    assert files == f"every site and decoy is a line of {out / 'demo_sites.tsv'}; IGV opens {out / 'igv_session.xml'}"
+    assert pictures == f"the run in pictures: {out / 'report.html'}; with tracks: gexplain view {out}"
+    assert (out / "report.html").exists()
     with (tmp_path / "out" / "demo_sites.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     head, *lines = [line.split("  ") for line in outcome.out.splitlines()]

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gexplain import quality
+from gexplain.errors import RunError
+from gexplain.run_folder import open_run
+
 SMALL = ["--motifs", "none", "--null-regions", 6]
 
 
@@ -50,6 +54,23 @@ def test_an_assembly_that_is_given_names_the_hub_s_genome(run, reported):
     assert "genome hg38" in (reported / "genomes.txt").read_text().splitlines()
 
 
+def test_an_assembly_that_is_given_ends_the_note_that_it_is_missing(run, reported):
+    path = reported / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"notes": ["no UCSC track hub"]}))
+    assert run("report", reported, "-q").code == 0
+    assert json.loads(path.read_text())["notes"] == ["no UCSC track hub"]
+    assert run("report", reported, "--assembly", "hg38", "-q").code == 0
+    assert json.loads(path.read_text()) == manifest | {"notes": []}
+
+
+def test_what_browsers_open_is_written_again_where_it_is_gone(run, reported):
+    shutil.rmtree(reported / "browser")
+    assert run("report", reported, "-q").code == 0
+    assert (reported / "browser" / "reference.fa.gz").exists()
+    assert "reference.fa.gz" in (reported / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -70,6 +91,14 @@ def test_another_model_is_refused(run, reported):
     assert "human-tf is not the model of" in outcome.err
 
 
+def test_what_cannot_be_an_assembly_is_refused_and_changes_nothing(run, reported):
+    before = {path: path.read_bytes() for path in reported.rglob("*") if path.is_file()}
+    outcome = run("report", reported, "--assembly", "hg 38")
+    assert outcome.code == 2
+    assert "--assembly 'hg 38': expected what UCSC calls the assembly" in outcome.err
+    assert {path: path.read_bytes() for path in reported.rglob("*") if path.is_file()} == before
+
+
 def test_what_is_no_run_is_refused(run, tmp_path):
     outcome = run("report", tmp_path)
     assert outcome.code == 3
@@ -83,7 +112,7 @@ def test_another_genome_is_refused(run, reported, tmp_path):
     assert "is not the genome of" in outcome.err
 
 
-def test_score_makes_a_report_with_measured_quality_and_its_command(run, score, tmp_path):
+def test_score_makes_a_report_with_measured_quality_and_its_command(run, score, tmp_path, monkeypatch):
     out = tmp_path / "out"
     outcome = score("chr1\t2000\t3000\tpeak\n", *SMALL, "-p", 1, output=out)
     assert outcome.code == 0, outcome.err
@@ -95,6 +124,7 @@ def test_score_makes_a_report_with_measured_quality_and_its_command(run, score, 
     assert again.code == 0
     assert (out / "report.html").read_text() == page
     (out / "report.html").unlink()
+    monkeypatch.setattr("gexplain.quality.measure_quality", lambda *_, **__: pytest.fail("measured twice"))
     assert score("chr1\t2000\t3000\tpeak\n", *SMALL, "-p", 1, output=out).code == 0
     assert (out / "report.html").exists()
 
@@ -109,7 +139,47 @@ def test_a_new_run_takes_the_old_report_away(score, tmp_path):
     assert not (out / "quality.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted; {out} is a finished run, and lacks its report alone\n    fix: to go on, ",
+        ),
+        (
+            RunError("no room", hint="h"),
+            1,
+            "no room\n    {out} is a finished run, and lacks its report alone\n    fix: h",
+        ),
+    ],
+)
+def test_what_ends_the_report_leaves_a_finished_run_and_says_so(score, tmp_path, monkeypatch, error, code, said):
+    out = tmp_path / "out"
+
+    def fail(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(quality, "measure_quality", fail)
+        outcome = score("chr1\t2000\t3000\tpeak\n", *SMALL, "-p", 1, output=out)
+    assert outcome.code == code
+    assert f"gexplain: error: {said.format(out=out)}" in outcome.err
+    assert open_run(out).manifest["regions"]["scored"] == 1
+    assert not (out / "report.html").exists()
+    assert score("chr1\t2000\t3000\tpeak\n", *SMALL, "-p", 1, output=out).code == 0
+    assert (out / "report.html").exists()
+
+
 def test_no_report_has_no_meaning_for_a_stream(score):
     outcome = score("chr1\t2000\t3000\tpeak\n", "--no-report")
     assert outcome.code == 2
     assert "--report/--no-report has no meaning with -o -" in outcome.err
+
+
+@pytest.mark.parametrize("strand", ["forward", "reverse", "region"])
+def test_score_of_one_strand_has_a_report(score, tmp_path, strand):
+    out = tmp_path / "out"
+    outcome = score("chr1\t2000\t3000\tpeak\t0\t-\n", *SMALL, "--strand", strand, "-p", 1, output=out)
+    assert outcome.code == 0, outcome.err
+    assert 'data-unit="' in (out / "report.html").read_text()  # letters are drawn

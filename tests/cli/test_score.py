@@ -269,10 +269,11 @@ def test_the_summary_counts_what_the_tables_hold(score, tmp_path):
 
 
 def test_a_run_without_a_null_says_nothing_of_calls_and_writes_none(score, tmp_path):
-    told = score(BED, "--null-regions", 0, output=tmp_path / "out").err
+    told = score(BED, "--null-regions", 0, "--no-report", output=tmp_path / "out").err
     assert "seqlet" not in told
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("tracks", "regions.tsv", "stats.tsv", "igv_session.xml", "manifest.json")
+        *("tracks", "regions.tsv", "stats.tsv", "manifest.json"),
+        *("browser", "igv_session.xml", "hub.txt", "genomes.txt", "trackDb.txt"),
     }
 
 

@@ -813,6 +813,12 @@ def test_labels_must_be_unique(folder: Path) -> None:
         load_checkpoint(folder)
 
 
+def test_labels_must_fit_into_a_table(folder: Path) -> None:
+    configure(folder, id2label={"0": "Reb1", "1": "Rap\t1"})
+    with pytest.raises(ModelError, match=r"a label holds a control character: 'Rap\\t1'"):
+        load_checkpoint(folder)
+
+
 def test_an_unknown_problem_type_is_refused(folder: Path) -> None:
     configure(folder, problem_type="ranking")
     with pytest.raises(ModelError, match="unknown problem_type 'ranking'"):

@@ -191,7 +191,3 @@ def test_names_are_text_for_json_and_for_igv(tmp_path):
     assert [one["name"] for one in config["classes"]] == HOSTILE  # the panel's own script takes them for text
     assert not [name for name in names(config) if "<" in name or ">" in name]
     assert "a&amp;amp;b relevance" in names(config)
-
-
-def test_the_command_can_be_pasted(tmp_path):
-    assert igv_config(make_run(tmp_path / "it's"))["command"].startswith("gexplain view '")

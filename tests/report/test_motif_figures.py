@@ -34,6 +34,7 @@ def write_run(
     summary: list[tuple[object, ...]],
     found: list[tuple[object, ...]] = (),
     regions: str = "chr1 100 200 one + scored",
+    strand: str = "region",
 ) -> Run:
     """A run of what is read here. summary: track, motif, factor, matches, primary hits, enrichment and q.
     found: chrom, start, end, track, motif and isPrimary of hits.
@@ -55,7 +56,7 @@ def write_run(
     write("hits.bed", [HITS, *lines])
     tracks = {"A": ".", "B": ".", "A.plus": "+", "A.minus": "-"}
     manifest = {
-        "settings": {"q": 0.05, "formats": ["bigwig"]},
+        "settings": {"q": 0.05, "formats": ["bigwig"], "strand": strand},
         "genome": {},
         "tracks": {name: {"kind": "relevance", "target": "A", "strand": strand} for name, strand in tracks.items()},
         "warnings": [],
@@ -146,6 +147,13 @@ def test_a_track_of_one_strand_has_the_regions_of_that_strand(tmp_path):
     found = [("chr1", 60, 70, "A.plus", "M1", 1), ("chr1", 60, 70, "A.minus", "M1", 1)]
     offsets = read_offsets(write_run(tmp_path, [], found, regions), {("A.plus", "M1"), ("A.minus", "M1")})
     assert {track: values.tolist() for (track, _), values in offsets.items()} == {"A.plus": [15], "A.minus": [35]}
+
+
+def test_a_run_of_one_strand_has_hits_of_all_regions(tmp_path):
+    regions = "chr1 0 100 plus + scored, chr1 200 300 minus - scored, chr1 400 500 none . scored"
+    found = [("chr1", start, start + 10, "A.minus", "M1", 1) for start in (45, 245, 455)]
+    run = write_run(tmp_path, [], found, regions, strand="reverse")
+    assert read_offsets(run, {("A.minus", "M1")})["A.minus", "M1"].tolist() == [0, 0, 10]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,20 @@ WAYS = {
         regions=[(Interval("chr1", 100, 180, "a", "+"), ""), (Interval("chr1", 300, 520, "b", "-"), "")],
         chances=[(0.7, 0.2, 0.1), (0.1, 0.1, 0.8)],
     ),
+    "forward": TinyRun(strand="forward", hits=[(3010, 3020, "-", "REB1", "Reb1", 1)]),
+    "reverse": TinyRun(strand="reverse", hits=[(3010, 3020, "-", "REB1", "Reb1", 1)]),
+    "highest output": TinyRun(
+        classes=("y1", "y2"), targets=("predicted",), head="regression", chances=[(-3, 4), (5, -6), (0, 9)]
+    ),
+    "several outputs": TinyRun(
+        classes=("y1", "y2"), targets=("y1", "y2"), head="regression", chances=[(-3, 4), (5, -6), (0, 9)]
+    ),
+    "one of several outputs": TinyRun(
+        classes=("y1", "y2"), targets=("y2",), head="regression", chances=[(-3, 4), (5, -6), (0, 9)]
+    ),
+    "ism": TinyRun(method="ism"),
+    "saliency": TinyRun(method="saliency"),
+    "random": TinyRun(method="random"),
     "one region": TinyRun(regions=[(Interval("chr1", 100, 180), "")], chances=[(0.7, 0.2, 0.1)]),
     "one base": TinyRun(regions=[(Interval("chr1", 100, 101), "")], chances=[(0.7, 0.2, 0.1)]),
     "bedGraph alone": TinyRun(formats=("bedgraph",)),
@@ -289,6 +303,101 @@ def test_regions_in_detail_have_their_letters_and_hits(tmp_path):
     assert page.text.count("REB1") >= 3
 
 
+def test_a_region_in_detail_counts_the_hits_of_its_own_track(tmp_path):
+    hits = [
+        (1010, 1020, "+", "REB1", "background", 1),
+        (1040, 1050, "+", "REB1", "Abf1", 1),
+        (1070, 1080, "+", "REB1", "Abf1", 1),
+        (3010, 3020, "-", "REB1", "Abf1", 1),
+    ]
+    page = page_of(TinyRun(hits=hits).write(tmp_path))
+    articles = dict(re.findall(r'<article id="region-(\d+)"(.*?)</article>', page.html, flags=re.S))
+    assert "track background · 1 primary hit in it" in articles["0"]
+    assert "track Reb1" in articles["1"]
+    assert "primary hit" not in articles["1"]
+    assert unpack(page.data("regions-data")["hits"], "<u4").tolist() == [3, 1, 0, 0]
+
+
+@pytest.mark.parametrize("strand", ["forward", "reverse"])
+def test_of_a_run_of_one_strand_every_region_has_its_values(tmp_path, strand):
+    run = WAYS[strand].write(tmp_path)
+    data = page_of(run).data("regions-data")
+    assert [bool(one) for one in data["sparklines"][0]] == [True, True, False, True]
+    assert unpack(data["hits"], "<u4").tolist() == [0, 1, 0, 0]
+
+
+# ---- What is said is true of the run ----
+
+
+def section_of(page: Page, name: str) -> str:
+    found = re.search(f'<section id="{name}".*?</section>', page.html, flags=re.S)
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize("name", ["regression", "several outputs", "one of several outputs", "highest output"])
+def test_of_a_regression_no_class_and_no_probability_is_told_of(tmp_path, name):
+    page = page_of(WAYS[name].write(tmp_path))
+    words = "".join(section_of(page, one) for one in ("top", "profiles", "reading", "methods"))
+    assert "output" in words
+    for word in ("class", "probabilit", "logit", "likeliest"):
+        assert not re.search(rf"(?<![-\w=\"]){word}(?![-=\"])", re.sub(r"<[^>]*>", " ", words)), word
+
+
+def test_of_a_regression_every_output_has_a_profile_of_all_regions(tmp_path):
+    page = page_of(WAYS["several outputs"].write(tmp_path))
+    assert re.findall(r"mean relevance of (y\d) at each position, of (\d) regions", page.text) == [
+        ("y1", "3"),
+        ("y2", "3"),
+    ]
+    assert "by predicted value, the highest on top" in page.text
+
+
+def test_of_several_outputs_the_explained_one_is_shown(tmp_path):
+    data = page_of(WAYS["one of several outputs"].write(tmp_path)).data("regions-data")
+    assert unpack(data["best"], "<i4").tolist() == [1, 1, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "never"),
+    [
+        ("plain", "speak for the explained class", "noise"),
+        ("regression", "speak for a higher value", "class"),
+        ("saliency", "the more it mattered", "speak"),
+        ("random", "are noise", "speak"),
+    ],
+)
+def test_the_legend_of_the_letters_is_that_of_the_method(tmp_path, name, says, never):
+    page = page_of(WAYS[name].write(tmp_path))
+    (legend,) = re.findall(r'<p class="legend">(.*?)</p>', page.html, flags=re.S)
+    legend = re.sub(r"<[^>]*>", "", legend)
+    assert says in legend
+    assert never not in legend
+
+
+def test_that_profiles_are_turned_is_told_where_they_are(tmp_path):
+    said = "Regions on the minus strand are turned."
+    assert said in page_of(TinyRun().write(tmp_path / "some")).text
+    forward = TinyRun(regions=[(Interval("chr1", 100, 180, "a", "+"), "")], chances=[(0.7, 0.2, 0.1)])
+    assert said not in page_of(forward.write(tmp_path / "none")).text
+
+
+def test_noise_explains_nothing(tmp_path):
+    text = page_of(WAYS["random"].write(tmp_path)).text
+    assert "this model used these bases" not in text
+    assert "why the model" not in text
+    assert "looks where the regions are centred" not in text
+
+
+def test_a_class_that_is_predicted_nowhere_is_told_of_where_there_is_one(tmp_path):
+    said = "is predicted nowhere is shown"
+    assert said not in page_of(WAYS["predicted alone"].write(tmp_path / "alone")).text
+    all_predicted = TinyRun(chances=[(0.7, 0.2, 0.1), (0.1, 0.1, 0.8), (0.3, 0.6, 0.1)])
+    assert said not in page_of(all_predicted.write(tmp_path / "all")).text
+    some = TinyRun(chances=[(0.7, 0.2, 0.1), (0.1, 0.1, 0.8), (0.6, 0.3, 0.1)])
+    assert said in page_of(some.write(tmp_path / "some")).text
+
+
 def test_as_many_regions_in_detail_as_asked_for(tmp_path):
     run = TinyRun().write(tmp_path)
     assert page_of(run, top=1).html.count("<article") == 1
@@ -352,6 +461,45 @@ def test_without_a_null_nothing_is_said_of_fimo(tmp_path):
     manifest = manifest_of(WAYS["no null"], tmp_path)
     assert "FIMO" not in methods_paragraph(manifest)
     assert "--null-regions 0" in " ".join(sentence for _, sentence in how_to_read(manifest))
+    manifest["settings"] = {**manifest["settings"], "null regions": 50}
+    said = " ".join(sentence for _, sentence in how_to_read(manifest))
+    assert "--null-regions 0" not in said
+    assert "could be shuffled" in said
+
+
+@pytest.mark.parametrize("method", ["ism", "occlusion-base"])
+def test_of_a_method_of_bases_no_token_shares_its_relevance(tmp_path, method):
+    manifest = manifest_of(TinyRun(method=method), tmp_path)
+    assert "shared equally" not in methods_paragraph(manifest)
+    assert not any("token" in sentence for _, sentence in how_to_read(manifest))
+
+
+def test_the_methods_whose_values_are_of_bases_are_those_of_gexplain():
+    from gexplain.attribution.explainers import METHODS
+    from gexplain.report.methods_text import _OF_BASES
+
+    assert {*_OF_BASES} == {name for name, one in METHODS["DNABERT-2"].items() if one.level == "nucleotide"}
+
+
+def test_the_methods_tell_the_baseline_and_the_points_of_the_path(tmp_path):
+    from gexplain.attribution.deeplift import N_REFERENCES
+    from gexplain.attribution.explainers import METHODS
+    from gexplain.attribution.gradients import IG_STEPS
+
+    name = "integrated-gradients"
+    for kind, of_kind in METHODS.items():
+        run = TinyRun(method=name, is_cnn=kind == "CNN", more={"rules": dict(of_kind[name].rules)})
+        paragraph = methods_paragraph(manifest_of(run, tmp_path / kind))
+        assert f"at {IG_STEPS} points, from {of_kind[name].rules['baseline']}," in paragraph
+    shap = TinyRun(method="deeplift-shap", is_cnn=True)
+    assert f"from {N_REFERENCES} dinucleotide" in methods_paragraph(manifest_of(shap, tmp_path / "shap"))
+
+
+def test_without_motifs_nothing_is_said_of_hits(tmp_path):
+    manifest = manifest_of(TinyRun(), tmp_path)
+    assert "Motif hits" in [name for name, _ in how_to_read(manifest)]
+    calls = {name: one for name, one in manifest["calls"].items() if name not in ("motifs", "primary hits")}
+    assert "Motif hits" not in [name for name, _ in how_to_read({**manifest, "calls": calls})]
 
 
 def test_every_method_of_gexplain_has_its_words(tmp_path):

@@ -272,11 +272,63 @@ SIDEWAYS = """() => [...document.querySelectorAll('body *')]
 def test_nothing_scrolls_sideways(visit: Callable[..., Visit], request, which):
     page = visit(request.getfixturevalue(which)).page
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-    for width in (1280, 1024):
+    for width in (1280, 1024, 390):
         page.set_viewport_size({"width": width, "height": 800})
         for row in range(2):
             page.locator("#regions .pick").nth(row).click()
             assert page.evaluate("document.documentElement.scrollWidth") <= width, page.evaluate(SIDEWAYS)
+
+
+def test_names_and_loci_have_the_room_that_they_need(visit: Callable[..., Visit], tmp_path):
+    regions = [
+        (Interval("chr1", 1000, 1400, "FOXA1_decoy_30", "+"), ""),
+        (Interval("chr1", 3000, 3090, "USF1_shuffled_6", "-"), ""),
+    ]
+    chances = [(0.7, 0.2, 0.1), (0.1, 0.1, 0.8)]
+    shown = visit(page(TinyRun(regions=regions, chances=chances), tmp_path)).page
+    for width in (1280, 1024):
+        shown.set_viewport_size({"width": width, "height": 800})
+        cut = shown.evaluate(
+            "[...document.querySelectorAll('#regions td, #regions .pick, #regions thead button')]"
+            ".filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent)"
+        )
+        assert cut == []
+
+
+@pytest.mark.parametrize(
+    ("head", "label", "first"),
+    [
+        ("regression", "Show value and relevance of", "y1"),
+        ("multi_label", "Show probability and relevance of", "likeliest class"),
+        ("classification", "Show probability and relevance of", "predicted class"),
+    ],
+)
+def test_what_is_shown_is_called_by_its_name(visit: Callable[..., Visit], tmp_path, head, label, first):
+    values = [(0.25, 0.75), (0.75, 0.125), (0.5, 0.25)]
+    run = TinyRun(classes=("y1", "y2"), targets=("y1", "y2"), head=head, chances=values)
+    shown = visit(page(run, tmp_path)).page
+    choice = shown.get_by_label(label, exact=True)
+    assert choice.locator("option").all_text_contents() == list(dict.fromkeys([first, "y1", "y2"]))
+    choice.select_option("y2")
+    titles = shown.locator("#regions thead th").all_text_contents()
+    column = titles.index("Value" if head == "regression" else "Probability") + 1
+    texts = [text for text in cells(shown, column) if text != "–"]
+    assert [float(text[:5]) for text in texts] == [pytest.approx(value, abs=0.006) for _, value in values]
+
+
+def test_on_a_telephone_the_table_and_the_letters_are_of_use(visit: Callable[..., Visit], report):
+    page = visit(report).page
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.locator("#regions thead th:visible").all_text_contents() == [
+        *("Name", "Predicted class", "Probability", "Relevance")
+    ]
+    cut = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"
+    assert page.locator("#regions .pick").evaluate_all(cut) == []
+    page.locator("#regions .pick").first.click()
+    assert "chr1:101-200" in page.locator("tr.more").inner_text()
+    logo = page.locator("#top figure > svg").first
+    assert logo.bounding_box()["width"] > 700
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_hostile_names_do_nothing_and_are_seen_as_they_are(visit: Callable[..., Visit], hostile):

@@ -258,7 +258,7 @@ def test_deletion_is_graded_by_its_interval(mean, low, high, grade):
     deletion = {**made()["deletion"], "area_difference": {"mean": mean, "low": low, "high": high}}
     sentence = said("Deletion", deletion=deletion)
     assert sentence.startswith(f"{grade}: ")
-    assert f"{abs(mean):.2f} logit units {'more' if mean > 0 else 'less'} than in random order" in sentence
+    assert f"falls {abs(mean):.2f} {'more' if mean > 0 else 'less'} than in random order" in sentence
 
 
 def test_deletion_that_may_be_chance_is_called_so():

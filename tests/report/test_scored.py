@@ -50,6 +50,19 @@ def test_a_multi_label_region_has_all_classes_above_a_half(tmp_path):
     assert table.best.tolist() == [1, 2, -1, 0]
 
 
+@pytest.mark.parametrize(("column", "text"), [(10, "Rap1"), (11, "high"), (1, "1e3")])
+def test_a_changed_table_is_an_input_error_with_its_line(tmp_path, column, text):
+    run = TinyRun().write(tmp_path)
+    path = run.path / "regions.tsv"
+    lines = path.read_text().split("\n")
+    fields = lines[2].split("\t")
+    fields[column] = text
+    lines[2] = "\t".join(fields)
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=f"line 3 of .*{text}"):
+        read_scored(run)
+
+
 def test_a_regression_predicts_no_class(tmp_path):
     table = read_scored(
         TinyRun(classes=("y",), targets=("y",), head="regression", chances=[(-3,), (5,), (0,)]).write(tmp_path)

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import socket
+import socketserver
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -277,6 +280,22 @@ def test_many_ranges_at_once(ask):
     assert found == {(start, end): BYTES[start : end + 1] for start, end in wanted}
 
 
+def test_without_room_for_a_connection_it_waits(server, ask, monkeypatch):
+    calls = []
+
+    def refuse(self):
+        calls.append(self)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socketserver.TCPServer, "get_request", refuse)
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        time.sleep(0.5)
+    assert 1 <= len(calls) <= 10
+    connection.close()
+    assert ask("/tracks/a.bw").status == 200
+
+
 def test_one_connection_serves_many_requests(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     for status in (200, 404, 416, 200):
@@ -342,10 +361,11 @@ def test_there_is_nothing_to_change(ask, method):
     assert ask("/report.html", method).status == 501
 
 
-def test_a_body_is_not_taken_for_the_next_request(server):
+@pytest.mark.parametrize("before", [b"", b"Content-Length: 0\r\n"], ids=["once", "twice"])
+def test_a_body_is_not_taken_for_the_next_request(server, before):
     host = b"Host: 127.0.0.1:%d\r\n" % server.port
     inner = b"GET /tracks/a.bw HTTP/1.1\r\n" + host + b"\r\n"
-    request = b"GET /report.html HTTP/1.1\r\n" + host + b"Content-Length: %d\r\n\r\n" % len(inner) + inner
+    request = b"GET /report.html HTTP/1.1\r\n" + host + before + b"Content-Length: %d\r\n\r\n" % len(inner) + inner
     assert raw(server, request).count(b"HTTP/1.1 ") == 1
 
 

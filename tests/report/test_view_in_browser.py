@@ -8,6 +8,8 @@ import shlex
 import shutil
 import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,11 @@ Object.defineProperty(window, "igv", {
 """
 
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
 def status(visit: Visit) -> str:
     return visit.page.inner_text("#igv-status")
 
@@ -232,6 +239,22 @@ def test_hits_are_drawn_where_they_are(shown):
 
 
 @needs_asset
+def test_what_a_click_tells_of_a_feature_is_text(visit, address):
+    page = ready(visit(address, width=1140, script=KEEP_BROWSER, reduced_motion="reduce"))
+    go(page, PLACE)
+    wait_for(page, "2,001-2,100")
+    draw(page, "browser/hits.bb", *HITS[0])  # waits for it
+    track = page.page.evaluate_handle(f"({TRACK})('browser/hits.bb').viewports[0].viewportElement").as_element()
+    first, pixels = page.page.evaluate(
+        "() => (({start, bpPerPixel}) => [start, bpPerPixel])(shown.referenceFrameList[0])"
+    )
+    track.click(position={"x": (sum(HITS[0]) / 2 - first) / pixels, "y": 18})
+    told = page.page.locator(".igv-ui-popover")
+    told.get_by_text("<i>TF</i>").wait_for()
+    assert told.locator("i").count() == 0
+    assert is_clean(page)
+
+
 def test_every_track_is_there_under_its_name(shown):
     names = shown.page.evaluate("shown.trackViews.map(view => view.viewports[0].trackLabelElement?.textContent)")
     expected = [f"{label} {kind}" for label in LABELS for kind in ("relevance", "prediction")]
@@ -299,6 +322,7 @@ def test_a_run_without_browser_files_says_so(visit, address, run):
     page = visit(address)
     write_page(run)
     assert "browser/reference.fa.gz is missing" in status(page)
+    assert "gexplain report" in status(page)
     assert is_clean(page)
     assert not any(SERVED_AS in url for url in page.requested)
 
@@ -310,6 +334,25 @@ def test_from_disk_it_says_what_to_run(visit, run):
     assert "gexplain view" in status(page)
     assert is_clean(page)
     assert page.requested == [(run.path / "report.html").as_uri()]
+
+
+def test_from_disk_it_names_the_folder_where_it_lies_now(visit, run, tmp_path):
+    moved = tmp_path / "moved é"
+    moved.mkdir()
+    shutil.copy(write_page(run), moved)
+    assert status(visit(moved / "report.html")).endswith(f"gexplain view {shlex.quote(str(moved))}")
+
+
+def test_another_server_without_igv_js_is_named(visit, run):
+    write_page(run)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=run.path)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        page = visit(f"http://127.0.0.1:{server.server_port}/report.html")
+        page.page.wait_for_selector("#igv-fetch:visible")
+        server.shutdown()
+        thread.join()
+    assert "The server of this page has no igv.js" in status(page)
 
 
 def test_without_igv_js_the_pinned_address_is_offered_and_asked_only_then(visit, address, monkeypatch, tmp_path):
