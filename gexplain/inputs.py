@@ -139,6 +139,14 @@ class ScoreSettings:
             raise UsageError("strict refuses what skipping bad lines would skip", hint="give one of the two")
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """The shard that a person writes as "3/8". UsageError for anything else."""
+    number, slash, n_shards = text.partition("/")
+    if not (slash and number.isdecimal() and n_shards.isdecimal() and 1 <= int(number) <= int(n_shards)):
+        raise UsageError(f"--shard {text!r}: expected which shard of how many", hint="1/8 is the first of eight")
+    return int(number), int(n_shards)
+
+
 RegionSource: TypeAlias = Union[
     str, os.PathLike[str], BinaryIO, Iterable["Interval | Region | str"], "pd.DataFrame", "pr.PyRanges"
 ]

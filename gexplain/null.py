@@ -18,7 +18,7 @@ import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
@@ -41,9 +41,11 @@ from gexplain.pipeline import Weight, WindowResult, read_windows, tracks_of
 from gexplain.plan import Plan, Status, StrandMode, plan_regions
 from gexplain.run_folder import NULL_FASTA
 from gexplain.store import WindowStore
-from gexplain.windows import Tiling
+from gexplain.windows import Tiling, Window
 
 _ABOUT = "null.json"
+NULL_PART = "null-part.sqlite"
+"""What a shard read of the null."""
 
 PIECE_WINDOWS = 3
 """A piece of a long region is as long as so many windows in a row."""
@@ -145,11 +147,62 @@ class Null:
         with Genome(self.folder / NULL_FASTA) as genome:
             return self._plan(genome).count_windows(self.reading.tiling)
 
-    def fill(self, scored: WindowStore, progress: Callable[[int], None] | None = None) -> None:
+    def fill_part(
+        self, scored: WindowStore, whose: Sequence[int], progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Read some of the pieces, for a run that is made in shards; `fill` goes on from what all shards read.
+
+        whose: numbers of the pieces, of which `scored` has the windows inside. One of whose windows none was scored
+        is left to `fill`.
+        """
+        reading = self.reading
+        with Genome(self.folder / NULL_FASTA) as genome:
+            plan = self._plan(genome)
+            names = list(genome.chroms)
+            target_of: dict[str, Target] = {}
+            for number in whose:
+                target = self._target_of_piece(self.pieces[number], scored)
+                if target is not None:
+                    target_of[names[number]] = target
+            with WindowStore(self.folder.parent / NULL_PART, plan.chroms, reading.tiling, self.key) as store:
+                missing = (one for one in plan.windows(reading.tiling, store.done) if one.chrom in target_of)
+                self._read(genome, store, missing, target_of, progress)
+
+    def _target_of_piece(self, piece: Interval, scored: WindowStore) -> Target | None:
+        target = self.reading.target
+        if target.classes:
+            return target
+        found = _class_in_the_middle(piece, scored)
+        return None if found is None else replace(target, classes=(found,))
+
+    def _read(
+        self,
+        genome: Genome,
+        store: WindowStore,
+        missing: Iterable[Window],
+        target_of: Mapping[str, Target],
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        n_done = store.n_done()
+        # A pool is read for one target.
+        missing = sorted(missing, key=lambda one: target_of[one.chrom].classes)
+        for target, windows in groupby(missing, key=lambda one: target_of[one.chrom]):
+            for pool in read_windows(windows, genome, self.reading.explainer, target):
+                store.add(pool)
+                n_done += len(pool)
+                if progress is not None:
+                    progress(n_done)
+
+    def fill(
+        self,
+        scored: WindowStore,
+        progress: Callable[[int], None] | None = None,
+        parts: Sequence[Path] = (),
+    ) -> None:
         """Read what is missing and write the tracks; an interrupted null is gone on with.
 
         scored: the run's own windows, all of them read; see `predicted_classes`. progress: called with the windows
-        done.
+        done. parts: what `fill_part` of shards left.
         """
         if self.is_whole:
             return
@@ -162,17 +215,9 @@ class Null:
             plan = self._plan(genome)
             target_of = dict(zip(genome.chroms, targets, strict=True))
             with WindowStore(store_path, plan.chroms, reading.tiling, self.key) as store:
-                n_done = store.n_done()
-                # A pool is read for one target.
-                missing = sorted(
-                    plan.windows(reading.tiling, store.done), key=lambda one: target_of[one.chrom].classes
-                )
-                for target, windows in groupby(missing, key=lambda one: target_of[one.chrom]):
-                    for pool in read_windows(windows, genome, reading.explainer, target):
-                        store.add(pool)
-                        n_done += len(pool)
-                        if progress is not None:
-                            progress(n_done)
+                for part in parts:
+                    store.absorb(part)
+                self._read(genome, store, plan.windows(reading.tiling, store.done), target_of, progress)
                 write_tracks(self.folder, reading.names, ("bigwig",), plan.chroms, self._tracks(store, target_of))
         try:
             about = {"key": self.key, "files": _digests(self.folder, reading.names)}

@@ -52,12 +52,17 @@ class WindowResult:
     books: FloatArray | None = None
 
 
+def pool_size(explainer: Explainer) -> int:
+    """Windows of a pool: those that may share a batch, and that a crash loses at most."""
+    return max(MIN_POOL, BATCHES_PER_POOL * explainer.batch_size)
+
+
 def read_windows(
     windows: Iterable[Window], genome: Genome, explainer: Explainer, target: Target
 ) -> Iterator[list[WindowResult]]:
     """Results of all windows, in order, a pool at a time."""
     stream = iter(windows)
-    n_pool = max(MIN_POOL, BATCHES_PER_POOL * explainer.batch_size)
+    n_pool = pool_size(explainer)
     while pool := list(islice(stream, n_pool)):
         sequences = {window: genome.fetch(window.chrom, window.start, window.end) for window in pool}
         ambiguous = {window: count_ambiguous(sequence) for window, sequence in sequences.items()}

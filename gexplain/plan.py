@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import IntEnum
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from gexplain.arrays import IntArray
 from gexplain.errors import InputError
 from gexplain.genome.bed import Region
-from gexplain.genome.intervals import Strand
+from gexplain.genome.intervals import Interval, Strand
 from gexplain.windows import Tiling, Window
 
 StrandMode = Literal["both", "forward", "reverse", "region"]
@@ -112,12 +112,24 @@ class Plan:
         """The strand that a region is read on; "." is both."""
         return _STRANDS[int(self.strand[index])]
 
-    def windows(self, tiling: Tiling, done: Callable[[str, Strand], IntArray] | None = None) -> Iterator[Window]:
-        """All distinct windows, by chromosome (FASTA order), strand and start, less those that start at `done`."""
-        names = list(self.chroms)
+    def windows(
+        self,
+        tiling: Tiling,
+        done: Callable[[str, Strand], IntArray] | None = None,
+        part: tuple[int, int] | None = None,
+    ) -> Iterator[Window]:
+        """All distinct windows, by chromosome (FASTA order), strand and start, less those that start at `done`.
+
+        part: from which to which of them, counted from 0 in this order.
+        """
+        names, n_before = list(self.chroms), 0
         for index, code, rows in self._groups():
             strand = _STRANDS[code]
             starts = self._starts(tiling, rows, index)
+            if part is not None:
+                low, high = (min(max(end - n_before, 0), len(starts)) for end in part)
+                n_before += len(starts)
+                starts = starts[low:high]
             if done is not None:
                 starts = np.setdiff1d(starts, done(names[index], strand), assume_unique=True)
             width = tiling.width(int(self.lengths[index]))
@@ -127,6 +139,24 @@ class Plan:
     def count_windows(self, tiling: Tiling) -> int:
         """Distinct windows, in the memory of one chromosome's."""
         return sum(len(self._starts(tiling, rows, index)) for index, _, rows in self._groups())
+
+    def ordinals(self, tiling: Tiling, places: Sequence[Interval]) -> IntArray:
+        """(n, 2): of each place, from which to which of `windows` lie inside it, on its strand; (0, 0) for none."""
+        found = np.zeros((len(places), 2), dtype=np.int64)
+        names, n_before = list(self.chroms), 0
+        by_group: dict[tuple[str, Strand], list[int]] = {}
+        for i, place in enumerate(places):
+            by_group.setdefault((place.chrom, place.strand), []).append(i)
+        for index, code, rows in self._groups():
+            starts = self._starts(tiling, rows, index)
+            here = by_group.get((names[index], _STRANDS[code]), [])
+            ends = np.array([places[i].end for i in here]) - tiling.width(int(self.lengths[index]))
+            low = np.searchsorted(starts, [places[i].start for i in here])
+            high = np.maximum(np.searchsorted(starts, ends, side="right"), low)
+            found[here] = np.stack([low, high], axis=1) + n_before
+            found[np.array(here, dtype=np.int64)[low == high]] = 0
+            n_before += len(starts)
+        return found
 
     def count_covered_by(self, tiling: Tiling, windows: Collection[Window]) -> int:
         """Regions to be scored of which every window is among these."""

@@ -69,7 +69,7 @@ def make_report(
 def complete_report(
     run: Run,
     model: Model,
-    genome: Genome,
+    genome: Genome | str | os.PathLike[str] | None = None,
     *,
     progress: Progress | None = None,
     quality_progress: Progress | None = None,

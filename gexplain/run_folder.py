@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished"
 NULL, NULL_FASTA = "null", "null.fa"
 REPORT, QUALITY = "report.html", "quality.json"
+SHARD = "shard.json"
 SUFFIXES = {"bigwig": ".bw", "bedgraph": ".bedGraph", "npz": ".npz"}
 """Of the track formats; the first that a run has is the one that is read."""
 TEXT_COLUMNS = ("#chrom", "name", "strand", "status", "reason", "predicted")

@@ -15,12 +15,12 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from gexplain.errors import RunError, UsageError
+from gexplain.errors import InputError, RunError, UsageError
 from gexplain.genome.bedgraph import BedGraphWriter
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
@@ -29,7 +29,7 @@ from gexplain.null import Null
 from gexplain.pipeline import WindowResult, tracks_of
 from gexplain.plan import REASONS, Status
 from gexplain.report.browser_files import BROWSER, BROWSER_FILES, write_browser_files
-from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, QUALITY, REPORT, UNFINISHED, Run
+from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, QUALITY, REPORT, SHARD, UNFINISHED, Run
 from gexplain.scoring import Progress, Scoring, nothing_scored_error, only_n_warnings, strict_error
 from gexplain.store import WindowStore, describe_difference
 from gexplain.windows import Window
@@ -45,6 +45,15 @@ _CALLS = [
         for suffix in ("bed", "as", "bed.gz", "bed.gz.tbi", "bed.gz.csi")
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What shards have read: their stores, of windows and of the null, and all that those depend on, in JSON."""
+
+    stores: Sequence[Path]
+    nulls: Sequence[Path]
+    record: Mapping[str, str]
 
 
 def score(
@@ -80,10 +89,12 @@ def score_inputs(
     progress: Progress | None = None,
     call_progress: Progress | None = None,
     command: str | None = None,
+    parts: Parts | None = None,
 ) -> Run:
     """`score`, of inputs that are open already.
 
-    call_progress: called as seqlets and hits are called. command: the command line, for the manifest.
+    call_progress: called as seqlets and hits are called. command: the command line, for the manifest. parts: what
+    shards have read already.
     """
     if output is None:
         temporary = Path(tempfile.mkdtemp(prefix="gexplain-"))
@@ -96,6 +107,7 @@ def score_inputs(
                 progress=progress,
                 call_progress=call_progress,
                 command=command,
+                parts=parts,
             )
         except BaseException:
             shutil.rmtree(temporary)
@@ -104,8 +116,14 @@ def score_inputs(
         weakref.finalize(run, shutil.rmtree, temporary, ignore_errors=True)
         return run
     out = Path(output)
-    _check_directory(out, settings)
+    check_directory(out, settings)
     scoring = Scoring.prepare(inputs, model, settings)
+    if parts is not None and (differs := describe_difference(parts.record, in_json(scoring.record()))):
+        raise InputError(
+            "the shards were made with other inputs or settings than are here now",
+            detail=differs,
+            hint="give the very regions, genome, model and motifs of the shards",
+        )
     with locked(out) as work:
         if settings.force:
             for name in (MANIFEST, REPORT, QUALITY):  # from now on the old run is no finished run
@@ -120,7 +138,9 @@ def score_inputs(
         null = scoring.prepare_null(out / NULL, work)
         _forget_calls(work, null)
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
-            scoring.fill(store, null, progress)
+            for path in () if parts is None else parts.stores:
+                store.absorb(path)
+            scoring.fill(store, null, progress, () if parts is None else parts.nulls)
             computed = time.monotonic()
             if store.n_scored():
                 manifest = scoring.write(store, null, work, call_progress)
@@ -176,7 +196,7 @@ def stream_bedgraph(
     return [*inputs.warnings, *only_n_warnings(n_only_n)]
 
 
-def _check_directory(out: Path, settings: ScoreSettings) -> None:
+def check_directory(out: Path, settings: ScoreSettings) -> None:
     """Refuse, before any work, to write where something else lies."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; expected a directory to write to", hint="give another -o")
@@ -195,11 +215,11 @@ def _finished_run(out: Path, scoring: Scoring) -> Run | None:
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        held = _in_json(manifest["settings"])
+        held = in_json(manifest["settings"])
         n_only_n = manifest["regions"]["skipped"].get(REASONS[Status.ONLY_N], 0)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is no manifest of gexplain", hint="give another -o, or --force") from error
-    wanted = _in_json(scoring.record())
+    wanted = in_json(scoring.record())
     if held != wanted:
         raise RunError(
             f"{out}: a run with other settings is here",
@@ -242,7 +262,7 @@ def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
     if "calls" not in manifest or (work / NULL).exists():  # else the null that is there is this run's
         shutil.rmtree(out / NULL, ignore_errors=True)
     shutil.rmtree(out / BROWSER, ignore_errors=True)
-    for name in {*_CALLS, *BROWSER_FILES, REPORT, QUALITY} - {BROWSER}:
+    for name in {*_CALLS, *BROWSER_FILES, REPORT, QUALITY, SHARD} - {BROWSER}:
         (out / name).unlink(missing_ok=True)  # of an earlier run
     for name in (*_OUTPUTS, NULL, *_CALLS, *BROWSER_FILES, MANIFEST):
         if (work / name).exists():
@@ -250,5 +270,6 @@ def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
     shutil.rmtree(work)
 
 
-def _in_json(settings: Mapping[str, object]) -> dict[str, str]:
+def in_json(settings: Mapping[str, object]) -> dict[str, str]:
+    """Settings in a form that can be kept and compared."""
     return {key: json.dumps(value, sort_keys=True) for key, value in settings.items()}

@@ -9,12 +9,14 @@ import os
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gexplain.attribution.explainers import TokenExplainer
 from gexplain.attribution.target import Target, parse_target
@@ -27,7 +29,7 @@ from gexplain.models.model import Model, choose_device, load_model
 from gexplain.motifs.database import MotifSet, load_motifs
 from gexplain.null import Null, NullReading, default_null_regions, draw_null
 from gexplain.outputs import RegionTable, TrackName, name_tracks, write_statistics, write_tracks
-from gexplain.pipeline import WindowResult, read_windows, tracks_of
+from gexplain.pipeline import WindowResult, pool_size, read_windows, tracks_of
 from gexplain.plan import REASONS, Status
 from gexplain.run_folder import read_scored_regions
 from gexplain.statistics import TrackStatistics
@@ -160,8 +162,51 @@ class Scoring:
         )
         return Null.prepare(pieces, reading, self.settings.strand, kept, work)
 
-    def fill(self, store: WindowStore, null: Null | None, progress: Progress | None) -> None:
-        """Compute what the store and the null lack."""
+    def shard_windows(self, shard: tuple[int, int]) -> tuple[int, int]:
+        """From which to which of the plan's windows a shard (its number from 1, of how many) reads.
+
+        Shards end where pools end, so that each window is read in the same batch as without shards.
+        """
+        number, n_shards = shard
+        n_windows = self.inputs.plan.count_windows(self.tiling)
+        n_pool = pool_size(self.explainer)
+        n_pools = -(-n_windows // n_pool)
+        low, high = (n_pools * nth // n_shards * n_pool for nth in (number - 1, number))
+        return min(low, n_windows), min(high, n_windows)
+
+    def fill_shard(
+        self, store: WindowStore, null: Null | None, shard: tuple[int, int], progress: Progress | None
+    ) -> None:
+        """Compute what the store lacks of a shard's windows, and the shard's pieces of the null.
+
+        A piece belongs to the shard that reads all windows inside its place; a few belong to none.
+        """
+        plan = self.inputs.plan
+        low, high = self.shard_windows(shard)
+        whose: list[int] = []
+        if null is not None and not null.is_whole:
+            first, past = plan.ordinals(self.tiling, null.pieces).T
+            whose = np.flatnonzero((low <= first) & (past <= high) & (first < past)).tolist()
+        n_null = 0 if null is None else null.count_windows() * len(whose) // max(1, len(null.pieces))
+        n_all = high - low + n_null  # the null's: nearly
+
+        def tell(n_done: int) -> None:
+            if progress is not None:
+                progress(min(n_done, n_all), n_all)
+
+        n_done = store.n_done()
+        tell(n_done)
+        missing = plan.windows(self.tiling, store.done, (low, high))
+        for pool in self.results(missing, n_done, lambda n_done, _: tell(n_done)):
+            store.add(pool)
+        store.commit()
+        if null is not None and whose and store.n_scored():
+            null.fill_part(store, whose, lambda n_done: tell(high - low + n_done))
+
+    def fill(
+        self, store: WindowStore, null: Null | None, progress: Progress | None, null_parts: Sequence[Path] = ()
+    ) -> None:
+        """Compute what the store and the null lack; null_parts: what shards read of the null."""
         n_windows = self.inputs.plan.count_windows(self.tiling)
         n_all = n_windows + (null.count_windows() if null is not None else 0)
 
@@ -175,7 +220,7 @@ class Scoring:
             store.add(pool)
         if null is not None and store.n_scored():
             store.commit()  # the null may take long, and is of these windows
-            null.fill(store, lambda n_done: tell(n_windows + n_done))
+            null.fill(store, lambda n_done: tell(n_windows + n_done), null_parts)
 
     def write(
         self, store: WindowStore, null: Null | None, work: Path, call_progress: Progress | None = None

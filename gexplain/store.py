@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class WindowStore:
         self._last_commit = time.monotonic()
         self._is_adding = False
         with self._telling():
-            self._db = sqlite3.connect(path)
+            self._db = sqlite3.connect(f"file:{quote(str(path))}", uri=True)  # so that others can be read beside it
             # A window's row is a few kilobytes: on the default pages of 4 KiB half of the file would be air.
             self._db.execute("pragma page_size = 16384")
             self._db.executescript(_SCHEMA)
@@ -99,6 +100,30 @@ class WindowStore:
             self._is_adding = False
             if time.monotonic() - self._last_commit >= COMMIT_EVERY_S:
                 self.commit()
+
+    def absorb(self, path: Path) -> None:
+        """Take over all results of another store of the same settings; those that are here already are kept.
+
+        RunError where it was made with other settings, or cannot be read.
+        """
+        self.commit()
+        with self._telling():
+            self._db.execute("attach database ? as other", (f"file:{quote(str(path))}?mode=ro",))
+            try:
+                held = dict(self._db.execute("select key, value from other.about").fetchall())
+                mine = dict(self._db.execute("select key, value from main.about").fetchall())
+                if held != mine:
+                    raise RunError(
+                        f"{path.parent.parent}: made with other settings than this run",
+                        detail=describe_difference(held, mine),
+                        hint="join shards of one command alone",
+                    )
+                for table in ("windows", "scored"):
+                    self._db.execute(f"insert or ignore into main.{table} select * from other.{table}")
+                self._db.commit()
+            finally:
+                self._db.rollback()
+                self._db.execute("detach database other")
 
     def commit(self) -> None:
         """Make everything added so far survive a crash."""

@@ -35,7 +35,7 @@ LAYERS = [
     {"scoring"},
     {"report"},
     {"runs", "training"},
-    {"attributions", "export", "study"},
+    {"attributions", "export", "study", "shards"},
     {"quality"},
     {"reports"},
     {"demo"},

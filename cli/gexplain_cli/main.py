@@ -23,6 +23,7 @@ COMMANDS = {
     "report": ("gexplain_cli.report", "The page of a finished run, made again."),
     "view": ("gexplain_cli.view", "A finished run's report and genome browser, on this machine."),
     "plot": ("gexplain_cli.plot", "A figure of one place, for a paper or a talk."),
+    "merge": ("gexplain_cli.merge", "Shards of a run, made on many machines, joined to one."),
     "seqlets": ("gexplain_cli.seqlets", "Spans of high and low relevance, as BED."),
     "hits": ("gexplain_cli.hits", "Motif matches that the model uses, as BED."),
     "evaluate": ("gexplain_cli.evaluate", "Are the explanations right? Metrics of every method."),

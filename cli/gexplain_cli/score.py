@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from gexplain.errors import GexplainError, UsageError, count
-from gexplain.inputs import CHOICES, ScoreSettings, open_inputs
+from gexplain.inputs import CHOICES, ScoreSettings, open_inputs, parse_shard
 from gexplain.run_folder import REPORT
 from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
@@ -136,6 +136,11 @@ from gexplain_cli.report import in_pictures
     help="Write report.html, the run in pictures, and measure the quality of its tracks on a sample of windows.",
 )
 @click.option("--tabix", is_flag=True, help="Write seqlets and hits also as .bed.gz with an index.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Read one of N shares of the windows, into a DIR of its own; `gexplain merge` joins them to one run.",
+)
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted run.")
 @click.option("--force", is_flag=True, help="Replace another run's output.")
 @compute_options
@@ -150,6 +155,7 @@ def command(
     chroms: str,
     formats: str,
     makes_report: bool,
+    shard: str | None,
     **options: Any,
 ) -> None:
     """Explain a model's prediction over REGIONS (BED or narrowPeak, plain or gzip; - is standard input) of GENOME
@@ -171,6 +177,7 @@ def command(
         is_stream=output == "-", has_calls=options["null_regions"] != 0, has_hits=options["motifs"] != "none"
     )
     settings = ScoreSettings(chroms=_listed(chroms), formats=_listed(formats), **options)  # type: ignore[arg-type]
+    share = None if shard is None else parse_shard(shard)
     source, genome = split_paths(paths, region)
     with open_inputs(source, genome, settings) as inputs:
         # Torch is loaded here and not before: bad input is told at once.
@@ -182,7 +189,7 @@ def command(
             import torch
 
             torch.set_num_threads(threads)
-        _warn(inputs.warnings)
+        warn(inputs.warnings)
         told = len(inputs.warnings)
         loaded = load_model(
             model_or_default(model), device=settings.device or "auto", dtype=settings.dtype or "float32"
@@ -196,10 +203,18 @@ def command(
         with show_stages(*stages, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
             if output == "-":
                 warnings = runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
-                _warn(warnings[told:])
+                warn(warnings[told:])
                 return
             run = None
             try:
+                if share is not None:
+                    from gexplain.shards import score_shard
+
+                    done = score_shard(inputs, loaded, share, output=output, settings=settings, progress=progress)
+                    if not quiet:
+                        joined = "gexplain merge SHARDS... -o OUT"
+                        click.echo(f"shard {shard} is done: {done.folder}; when all are: {joined}", err=True)
+                    return
                 run = runs.score_inputs(
                     inputs,
                     loaded,
@@ -225,9 +240,9 @@ def command(
                 if run is not None:
                     error.detail = "\n".join(filter(None, [error.detail, _only_without_report(run.path)]))
                 raise
-    _warn(run.warnings[told:])
+    warn(run.warnings[told:])
     if not quiet:
-        click.echo(_summary(run.path, run.manifest), err=True)
+        click.echo(summary(run.path, run.manifest), err=True)
 
 
 def _refuse_what_is_ignored(*, is_stream: bool, has_calls: bool, has_hits: bool) -> None:
@@ -246,19 +261,21 @@ def _refuse_what_is_ignored(*, is_stream: bool, has_calls: bool, has_hits: bool)
 
 
 # Parameters of what is in a run's folder, beside its calls.
-_OF_A_FOLDER = ["formats", "force", "resume", "null_regions", "makes_report"]
+_OF_A_FOLDER = ["formats", "force", "resume", "null_regions", "makes_report", "shard"]
 
 
 def _only_without_report(path: Path) -> str:
     return f"{path} is a finished run, and lacks its report alone"
 
 
-def _warn(warnings: Sequence[str]) -> None:
+def warn(warnings: Sequence[str]) -> None:
+    """Tell warnings on standard error."""
     for warning in warnings:
         click.echo(f"gexplain: warning: {warning}", err=True)
 
 
-def _summary(path: Path, manifest: Mapping[str, Any]) -> str:
+def summary(path: Path, manifest: Mapping[str, Any]) -> str:
+    """What a finished run is, in a few lines."""
     regions, windows = manifest["regions"], manifest["windows"]
     tracks = [name for name, track in manifest["tracks"].items() if track["kind"] == "relevance"]
     lines = [

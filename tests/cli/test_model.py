@@ -166,6 +166,7 @@ def test_the_group_lists_its_commands(run):
         "report",
         "view",
         "plot",
+        "merge",
         "seqlets",
         "hits",
         "evaluate",

@@ -1,0 +1,81 @@
+"""`gexplain merge`: shards of a run, joined. The twin of `merge_shards`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import click
+
+from gexplain_cli.memory import keep_freed_memory
+from gexplain_cli.options import device_option
+from gexplain_cli.progress import show_stages
+from gexplain_cli.score import summary, warn
+
+
+@click.command(name="merge", short_help="Shards of a run, made on many machines, joined to one.")
+@click.argument("shards", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="DIR", required=True, help="Directory to write, as score does.")
+@click.option("--regions", metavar="BED", help="Where the regions are now, if they were moved or were no file.")
+@click.option("--genome", metavar="FASTA", help="Where the genome is now, if it was moved.")
+@click.option("-m", "--model", metavar="MODEL", help="Where the model is now, if it was moved.")
+@click.option(
+    "--report/--no-report", "makes_report", default=True, show_default=True, help="Write report.html, as score does."
+)
+@click.option("--force", is_flag=True, help="Replace another run's output.")
+@device_option
+@click.option("-p", "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: all]")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def command(
+    shards: tuple[str, ...],
+    output: str,
+    regions: str | None,
+    genome: str | None,
+    model: str | None,
+    makes_report: bool,
+    force: bool,
+    device: str,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Join SHARDS, the folders of all shards of one run, to what one run gives: tracks, tables, seqlets and hits,
+    report and manifest, in DIR.
+
+    \b
+    gexplain score peaks.bed genome.fa -m MODEL -o shards/1 --shard 1/2
+    gexplain score peaks.bed genome.fa -m MODEL -o shards/2 --shard 2/2
+    gexplain merge shards/1 shards/2 -o OUT
+    """  # noqa: D301 - click wants the control character
+    # Torch is loaded here and not before: help is prompt.
+    import torch
+
+    from gexplain.reports import complete_report
+    from gexplain.shards import merge_shards
+
+    keep_freed_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    stages = (
+        "windows",
+        "bases looked at for seqlets and hits",
+        "windows sampled for quality",
+        "regions in the report",
+    )
+    with show_stages(*stages, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
+        run, loaded = merge_shards(
+            shards,
+            output,
+            regions=regions,
+            genome=genome,
+            model=model,
+            device=device,
+            force=force,
+            progress=progress,
+            call_progress=call_progress,
+            command=shlex.join(["gexplain", *sys.argv[1:]]),
+        )
+        if makes_report:
+            complete_report(run, loaded, genome, progress=report_progress, quality_progress=quality_progress)
+    warn(run.warnings)
+    if not quiet:
+        click.echo(summary(run.path, run.manifest), err=True)
