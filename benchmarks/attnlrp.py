@@ -1,51 +1,59 @@
-"""AttnLRP's cost on this machine, in one run: the matrix-product peak, the forward pass, the explanation.
+"""AttnLRP's cost on this machine, in one run: the matrix-product peak, forward passes, explanations, memory.
 
-    python benchmarks/attnlrp.py [--device cuda] [--dtype bfloat16] [--windows 8] [--bases 512] [--repeats 7]
+    python benchmarks/attnlrp.py [--tokens 104] [--windows 8] [--repeats 7] [--device cuda] [--compile] [--end-to-end]
 
 DNABERT-2's size with random weights and tokens (time does not depend on their values). Everything is measured in
 turns, so that a noisy machine disturbs all lines alike; ratios are taken within a turn, and the median turn counts.
+
+The forward pass of every row is the yardstick: the published code computes them all, though the class is read from
+[CLS] alone. AttnLRP by plain autograd is what a prototype has: the same rules, written with `detach`.
+On CUDA, TF32 and FlexAttention are measured too. --end-to-end: DNA to bigWig, against what a user would write.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import torch
-from benchmark_model import CONFIG
+from benchmark_model import (
+    CONFIG,
+    PLAIN_AUTOGRAD,
+    attend_by_flex,
+    forward_flop,
+    forward_of_every_row,
+    random_network,
+)
+from end_to_end import end_to_end
 from gexplain_cli.memory import keep_freed_memory
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from gexplain.attribution.attnlrp import relevance_of_batch
+from gexplain.attribution.relevance import relevance_by_gradient
 from gexplain.attribution.target import Target
 from gexplain.models.dnabert2 import DnaBert2
-from gexplain.models.rules import ATTN_LRP
+from gexplain.models.rules import ATTN_LRP, PLAIN, Rules
 
-BASES_PER_TOKEN = 4.9
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "tf32": torch.float32}
+TARGET = Target((1,), ("positive",))
 
-
-def network_of(dtype: str, device: torch.device) -> DnaBert2:
-    torch.manual_seed(0)
-    network = DnaBert2(CONFIG).to(device).eval().requires_grad_(False)
-    if dtype == "bfloat16":
-        for module in network.bert.encoder.modules():
-            if isinstance(module, torch.nn.Linear):
-                module.to(torch.bfloat16)
-    return network
+Action = Callable[[], object]
+Seconds = dict[str, list[float]]
 
 
-def forward_flop(n_tokens: int, n_rows: int) -> float:
-    """Multiply-adds count as two: the linear layers, and both products of attention."""
-    c, i = CONFIG.hidden_size, CONFIG.intermediate_size
-    linear = 3 * c * c + c * c + 2 * c * i + i * c
-    return 2.0 * n_rows * n_tokens * CONFIG.n_layers * (linear + 2 * n_tokens * c)
+def random_ids(n_windows: int, n_tokens: int, device: torch.device) -> Tensor:
+    ids_BT = torch.randint(5, CONFIG.vocab_size, (n_windows, n_tokens), generator=torch.Generator().manual_seed(0))
+    ids_BT[:, 0], ids_BT[:, -1] = 1, 2
+    return ids_BT.to(device)
 
 
-def turns(actions: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, list[float]]:
+def in_turns(actions: dict[str, Action], repeats: int, device: torch.device) -> Seconds:
     """Seconds of every action in every turn; the first turn warms up and is dropped."""
-    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    seconds: Seconds = {name: [] for name in actions}
     for repeat in range(repeats + 1):
         for name, action in actions.items():
             synchronise(device)
@@ -62,70 +70,186 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def peak_memory(action: Action, device: torch.device) -> int:
+    """Bytes of tensors that were alive at once while the action ran, besides those that were before."""
+    gc.collect()
+    if device.type == "cuda":
+        synchronise(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        action()
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        action()
+    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    held = peak = 0
+    for _, change in sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"):
+        held += change
+        peak = max(peak, held)
+    return peak
+
+
+def explain_without_ledger(
+    network: DnaBert2, ids_BT: Tensor, rules: Rules, forward: Callable[..., Tensor] = forward_of_every_row
+) -> Tensor:
+    """Relevance (K, B, T) under these rules; no amount of any constant is booked."""
+    return relevance_by_gradient(
+        network.embed(ids_BT), lambda point: forward(network, point, rules), TARGET, n_strands=1
+    ).token_relevance
+
+
+def pearson(one: Tensor, other: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]).double())[0, 1])
+
+
+class Networks:
+    """One network in each precision, and the actions that are measured on it."""
+
+    def __init__(self, ids_BT: Tensor, device: torch.device, *, compiled: bool) -> None:
+        self.ids_BT, self.device = ids_BT, device
+        dtypes = ["float32", "bfloat16"] + (["tf32"] if device.type == "cuda" else [])
+        self.networks = {dtype: random_network(dtype, device) for dtype in dtypes}
+        self.attends = {"": (PLAIN.attend, ATTN_LRP.attend)}
+        if device.type == "cuda":
+            self.attends[", FlexAttention"] = attend_by_flex(device)
+        self.compiled = compiled
+
+    def actions(self) -> dict[str, Action]:
+        actions: dict[str, Action] = {}
+        for dtype, network in self.networks.items():
+            actions |= self._peaks(dtype)
+            for how, (attend, attend_attnlrp) in self.attends.items():
+                plain, attnlrp = replace(PLAIN, attend=attend), replace(ATTN_LRP, attend=attend_attnlrp)
+                steps: dict[str, Action] = {
+                    "forward of every row": lambda n=network, r=plain: forward_of_every_row(
+                        n, n.embed(self.ids_BT), r
+                    ),
+                    "forward": lambda n=network, r=plain: n(n.embed(self.ids_BT), None, r),
+                    "AttnLRP": lambda n=network, r=attnlrp: relevance_of_batch(n, self.ids_BT, None, TARGET, rules=r),
+                }
+                if self.compiled:
+                    call = torch.compile(lambda n, point, rules: n(point, None, rules), dynamic=False)
+                    steps["forward, compiled"] = lambda n=network, r=plain, c=call: c(n, n.embed(self.ids_BT), r)
+                    steps["AttnLRP, no ledger, compiled"] = lambda n=network, r=attnlrp, c=call: (
+                        explain_without_ledger(n, self.ids_BT, r, c)
+                    )
+                actions |= {f"{dtype}: {name}{how}": self._run(dtype, step) for name, step in steps.items()}
+            actions[f"{dtype}: AttnLRP by plain autograd"] = self._run(
+                dtype, lambda n=network: explain_without_ledger(n, self.ids_BT, PLAIN_AUTOGRAD)
+            )
+        return actions
+
+    def _peaks(self, dtype: str) -> dict[str, Action]:
+        """Matrix products: a square one, and the model's own largest.
+
+        They are repeated to last about as long as the forward pass: a short action is more likely to find a quiet
+        moment than a long one, and the peak would be flattered.
+        """
+        side = 8192 if self.device.type == "cuda" else 2048
+        number = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+        square = torch.randn(side, side, device=self.device, dtype=number)
+        rows = torch.randn(self.ids_BT.numel(), CONFIG.hidden_size, device=self.device, dtype=number)
+        weight = torch.randn(2 * CONFIG.intermediate_size, CONFIG.hidden_size, device=self.device, dtype=number)
+        flop = forward_flop(self.ids_BT.shape[1], self.ids_BT.shape[0])
+        self.n_square = max(1, round(flop / (2.0 * side**3)))
+        self.n_layer = max(1, round(flop / (2.0 * rows.numel() * weight.shape[0])))
+        self.peak_flop = (self.n_square * 2.0 * side**3, self.n_layer * 2.0 * rows.numel() * weight.shape[0])
+        return {
+            f"{dtype}: square product": self._run(dtype, lambda: [square @ square for _ in range(self.n_square)]),
+            f"{dtype}: layer's product": self._run(dtype, lambda: [rows @ weight.T for _ in range(self.n_layer)]),
+        }
+
+    def _run(self, dtype: str, step: Action) -> Action:
+        def run() -> object:
+            torch.backends.cuda.matmul.fp32_precision = "tf32" if dtype == "tf32" else "ieee"
+            with torch.no_grad():  # explanations switch gradients on by themselves
+                return step()
+
+        return run
+
+
+def report_speed(networks: Networks, seconds: Seconds) -> None:
+    n_windows, n_tokens = networks.ids_BT.shape
+    flop = forward_flop(n_tokens, n_windows)
+    for dtype in networks.networks:
+        squares, layers = seconds[f"{dtype}: square product"], seconds[f"{dtype}: layer's product"]
+        by_square, by_layer = networks.peak_flop
+        peaks = [max(by_square / a, by_layer / b) for a, b in zip(squares, layers, strict=True)]
+        yardstick = seconds[f"{dtype}: forward of every row"]
+        shares = [flop / one / peak for one, peak in zip(yardstick, peaks, strict=True)]
+        print(f"\n{dtype}, matrix-product peak {median(peaks) / 1e9:.1f} GFLOP/s")
+        print(f"forward of every row, of the peak {median(shares):.2f}")
+        print(f"{'':44}{'s/window':>10}{'tokens/s':>10}   of the forward of every row")
+        for name, turns in seconds.items():
+            if name.startswith(f"{dtype}: ") and "product" not in name:
+                ratios = [one / other for one, other in zip(turns, yardstick, strict=True)]
+                print(
+                    f"{name.removeprefix(f'{dtype}: '):44}{median(turns) / n_windows:10.4f}"
+                    f"{n_windows * n_tokens / median(turns):10.0f}"
+                    f"{median(ratios):9.2f}   ({min(ratios):.2f} to {max(ratios):.2f})"
+                )
+    print()
+    for dtype in list(networks.networks)[1:]:
+        for name in ("forward of every row", "AttnLRP"):
+            both = zip(seconds[f"float32: {name}"], seconds[f"{dtype}: {name}"], strict=True)
+            print(f"{f'{name}, float32 / {dtype}':44}{median(one / other for one, other in both):10.2f}")
+
+
+def report_agreement(networks: Networks) -> None:
+    ids_BT, exact = networks.ids_BT, networks.networks["float32"]
+    expected = relevance_of_batch(exact, ids_BT, None, TARGET, rules=ATTN_LRP).token_relevance
+    prototype = explain_without_ledger(exact, ids_BT, PLAIN_AUTOGRAD)
+    error = float((prototype - expected).abs().max() / expected.abs().max())
+    print(f"{'AttnLRP by plain autograd, largest difference':44}{error:11.1e}")
+    rough = relevance_of_batch(networks.networks["bfloat16"], ids_BT, None, TARGET, rules=ATTN_LRP).token_relevance
+    print(f"{'relevance, Pearson, bfloat16 to float32':44}{pearson(rough, expected):10.6f}")
+
+
+def report_memory(networks: Networks) -> None:
+    """Peak memory a token, of AttnLRP and of what plain autograd keeps for it, beside the weights."""
+    ids_BT, device = networks.ids_BT[: max(1, 256 // networks.ids_BT.shape[1])], networks.device
+    print(f"\n{'peak memory, kB a token':44}{'':>10}   ours / this")
+    for dtype in ("float32", "bfloat16"):
+        network = networks.networks[dtype]
+
+        def ordinary(rules: Rules, network: DnaBert2 = network) -> object:
+            point = network.embed(ids_BT).detach().requires_grad_(True)
+            with torch.enable_grad():
+                return torch.autograd.grad(forward_of_every_row(network, point, rules)[:, 1].sum(), point)
+
+        amounts = {
+            "AttnLRP": peak_memory(
+                lambda n=network: relevance_of_batch(n, ids_BT, None, TARGET, rules=ATTN_LRP), device
+            )
+        }
+        for frozen in (False, True):
+            network.requires_grad_(not frozen)
+            which = "parameters frozen" if frozen else "parameters as they are loaded"
+            amounts[f"AttnLRP by plain autograd, {which}"] = peak_memory(lambda: ordinary(PLAIN_AUTOGRAD), device)
+            amounts[f"ordinary gradient, {which}"] = peak_memory(lambda: ordinary(PLAIN), device)
+        for name, amount in amounts.items():
+            print(f"{dtype}: {name:56}{amount / ids_BT.numel() / 1e3:9.0f}{amounts['AttnLRP'] / amount:9.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
-    parser.add_argument("--windows", type=int, default=8)
-    parser.add_argument("--bases", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--windows", type=int, default=8, help="windows in a batch")
+    parser.add_argument("--tokens", type=int, default=104, help="tokens of a window; 4.9 bases each, on genomes")
+    parser.add_argument("--repeats", type=int, default=7, help="turns that are measured")
+    parser.add_argument("--compile", action="store_true", help="torch.compile too, without the time it takes")
+    parser.add_argument("--end-to-end", action="store_true", help="DNA to bigWig too, against a user's script")
     options = parser.parse_args()
     device = torch.device(options.device)
     keep_freed_memory()  # as the command does
-    if options.dtype == "tf32":
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
-
-    n_tokens = round(options.bases / BASES_PER_TOKEN) + 2
-    network = network_of(options.dtype, device)
-    generator = torch.Generator().manual_seed(0)
-    ids_BT = torch.randint(5, CONFIG.vocab_size, (options.windows, n_tokens), generator=generator)
-    ids_BT[:, 0], ids_BT[:, -1] = 1, 2
-    ids_BT = ids_BT.to(device)
-    target = Target((1,), ("positive",))
-
-    # The peak: a square product, large enough to hide its overhead, and the model's own largest product.
-    side = 8192 if device.type == "cuda" else 2048
-    a = torch.randn(side, side, device=device, dtype=DTYPES[options.dtype])
-    rows = torch.randn(ids_BT.numel(), CONFIG.hidden_size, device=device, dtype=a.dtype)
-    weight = torch.randn(2 * CONFIG.intermediate_size, CONFIG.hidden_size, device=device, dtype=a.dtype)
-
-    @torch.no_grad()
-    def forward() -> object:
-        return network(network.embed(ids_BT))
-
-    # The products are repeated to last about as long as the forward pass: a short action is more likely to
-    # find a quiet moment than a long one, and the peak would be flattered.
-    flop = forward_flop(n_tokens, options.windows)
-    square_flop, layer_flop = 2.0 * side**3, 2.0 * rows.numel() * weight.shape[0]
-    n_square, n_layer = max(1, round(flop / square_flop)), max(1, round(flop / layer_flop))
-    seconds = turns(
-        {
-            "square": lambda: [a @ a for _ in range(n_square)],
-            "layer": lambda: [rows @ weight.T for _ in range(n_layer)],
-            "forward": forward,
-            "attnlrp": lambda: relevance_of_batch(network, ids_BT, None, target, rules=ATTN_LRP),
-        },
-        options.repeats,
-        device,
-    )
-    each = list(zip(*seconds.values(), strict=True))
-    peaks = [max(n_square * square_flop / square, n_layer * layer_flop / layer) for square, layer, _, _ in each]
-    of_peak = [flop / forward / peak for (_, _, forward, _), peak in zip(each, peaks, strict=True)]
-    ratios = [attnlrp / forward for _, _, forward, attnlrp in each]
-    forward_s, attnlrp_s = median(seconds["forward"]), median(seconds["attnlrp"])
-    print(f"device                       {device}, {options.dtype}, {torch.get_num_threads()} CPU threads")
-    print(f"batch                        {options.windows} windows of {options.bases} bases, {n_tokens} tokens each")
-    print(f"matrix-product peak          {median(peaks) / 1e9:10.1f} GFLOP/s")
-    print(f"forward                      {flop / forward_s / 1e9:10.1f} GFLOP/s   {median(of_peak):.2f} of the peak")
-    print(f"forward, s per window        {forward_s / options.windows:10.4f}")
-    print(f"AttnLRP, s per window        {attnlrp_s / options.windows:10.4f}")
-    print(f"AttnLRP / no-grad forward    {median(ratios):10.2f}   ({min(ratios):.2f} to {max(ratios):.2f})")
-    print(f"AttnLRP, tokens/s            {ids_BT.numel() / attnlrp_s:10.0f}")
-    if options.dtype != "float32":
-        exact = relevance_of_batch(network_of("float32", device), ids_BT, None, target, rules=ATTN_LRP)
-        fast = relevance_of_batch(network, ids_BT, None, target, rules=ATTN_LRP)
-        both = torch.stack([exact.token_relevance.flatten(), fast.token_relevance.flatten()]).double()
-        print(f"relevance, Pearson to float32 {torch.corrcoef(both)[0, 1].item():10.6f}")
+    networks = Networks(random_ids(options.windows, options.tokens, device), device, compiled=options.compile)
+    print(f"{device}, {torch.get_num_threads()} CPU threads, {options.windows} windows of {options.tokens} tokens")
+    seconds = in_turns(networks.actions(), options.repeats, device)
+    report_speed(networks, seconds)
+    report_agreement(networks)
+    report_memory(networks)
+    if options.end_to_end:
+        end_to_end(str(device))
 
 
 if __name__ == "__main__":

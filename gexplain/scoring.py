@@ -10,6 +10,7 @@ import platform
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from gexplain.attribution.explainers import TokenExplainer
 from gexplain.attribution.target import Target, parse_target
@@ -243,7 +245,8 @@ class Scoring:
         write_statistics(work / "stats.tsv", statistics)
         manifest = self._manifest(store, statuses, statistics)
         if null is not None:
-            manifest["calls"], warnings = self._call(null, work, statistics, call_progress)
+            with _torch_s_threads_kept():
+                manifest["calls"], warnings = self._call(null, work, statistics, call_progress)
             manifest["warnings"] += warnings
         elif self.n_null:
             manifest["warnings"].append(
@@ -358,6 +361,16 @@ class Scoring:
             },
             "warnings": warnings,
         }
+
+
+@contextmanager
+def _torch_s_threads_kept() -> Iterator[None]:
+    """Numba, by which motifs are looked for, sets OpenMP's threads for all: torch then fights itself for cores."""
+    n_threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def nothing_scored_error(source: str) -> InputError:

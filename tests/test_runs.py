@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
+import torch
 from paths import SHARED, needs_shared
 from tiny import tiny_checkpoint
 
@@ -648,3 +649,11 @@ def test_yeast_promoters_make_tracks_that_open(box_model, tmp_path):
             expected[start : start + 512] += 1
         np.testing.assert_array_equal(np.nan_to_num(values), expected)
         np.testing.assert_array_equal(np.isnan(relevance[chrom]), expected == 0)
+
+
+def test_a_run_with_hits_leaves_torch_its_threads(tmp_path, data, box_model, test_data):
+    """Numba sets those of the whole process when it looks for motifs."""
+    before = torch.get_num_threads()
+    settings = gexplain.ScoreSettings(null_regions=6, motifs=str(test_data / "motifs.meme"))
+    gexplain.score(["chr1:2,001-3,000"], data["genome"], box_model, output=tmp_path / "out", settings=settings)
+    assert torch.get_num_threads() == before

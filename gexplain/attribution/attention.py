@@ -62,7 +62,8 @@ def _of_cls(
     layers: list[Tensor] = []
     rules = replace(PLAIN, attend=attend_telling(lambda weights_BHTT: layers.append(weights_BHTT.mean(1))))
     with torch.no_grad():
-        row_logits_BN = model.network(model.embed(ids_BT), mask_BT, rules)
+        # All rows of the last layer, not [CLS] alone as in the forward pass: its weights are a square like others.
+        row_logits_BN = model.network.read_out(model.network.encode(model.embed(ids_BT), mask_BT, rules))
         # In bfloat16 the rows would not sum to 1.
         taken_BT = row_of_cls([weights_BTT.to(row_logits_BN.dtype) for weights_BTT in layers])
     logits_WN = mean_of_strands(row_logits_BN, n_strands)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from gexplain.models.checkpoint import DnaBert2Config
 from gexplain.models.rules import PLAIN, Ledger, Rules
 
-# B batch, T tokens, H heads, C model width, E = 3 C (q|k|v), I width of the gated MLP
+# B batch, T tokens, S the first of them, which are read, H heads, C model width, E = 3 C (q|k|v), I width of the MLP
 
 # What the published code adds to the scores of padding; its exponential is exactly 0 even in float64.
 PADDING_BIAS = -10_000.0
@@ -48,8 +48,12 @@ class DnaBert2(nn.Module):
         rules: Rules = PLAIN,
         ledger: Ledger | None = None,
     ) -> Tensor:
-        """Logits (B, n_targets) of word embeddings (B, T, C)."""
-        return self.read_out(self.encode(embedding_BTC, mask_BT, rules, ledger), rules, ledger)
+        """Logits (B, n_targets) of word embeddings (B, T, C).
+
+        The class is read from [CLS] alone, so the last layer is computed for that row alone, which sees all others:
+        exact, forward and backward, and 7 % of DNABERT-2's products are saved.
+        """
+        return self.read_out(self.encode(embedding_BTC, mask_BT, rules, ledger, n_read=1), rules, ledger)
 
     def encode(
         self,
@@ -57,17 +61,24 @@ class DnaBert2(nn.Module):
         mask_BT: Tensor | None = None,
         rules: Rules = PLAIN,
         ledger: Ledger | None = None,
+        *,
+        n_read: int | None = None,
     ) -> Tensor:
-        """The last layer's output (B, T, C) of word embeddings (B, T, C)."""
+        """The last layer's output (B, S, C) of word embeddings (B, T, C).
+
+        n_read: S, how many of the first tokens it is wanted for; all by default.
+        """
         bias_BHTT = self.attention_bias(embedding_BTC, mask_BT)
         hidden_BTC: Tensor = self.bert.embeddings(embedding_BTC, rules, ledger)
-        for layer in self.bert.encoder.layer:
+        *lower, last = self.bert.encoder.layer
+        for layer in lower:
             hidden_BTC = layer(hidden_BTC, bias_BHTT, rules, ledger)
-        return hidden_BTC
+        read_BSC: Tensor = last(hidden_BTC, bias_BHTT[:, :, :n_read], rules, ledger)
+        return read_BSC
 
-    def read_out(self, hidden_BTC: Tensor, rules: Rules = PLAIN, ledger: Ledger | None = None) -> Tensor:
+    def read_out(self, hidden_BSC: Tensor, rules: Rules = PLAIN, ledger: Ledger | None = None) -> Tensor:
         """Logits (B, n_targets) of the last layer's output: [CLS] through the pooler and the classifier."""
-        pooled_BC = rules.tanh(_linear(self.bert.pooler.dense, hidden_BTC[:, 0], "pooler.bias", ledger))
+        pooled_BC = rules.tanh(_linear(self.bert.pooler.dense, hidden_BSC[:, 0], "pooler.bias", ledger))
         return _linear(self.classifier, self.dropout(pooled_BC), "classifier.bias", ledger)
 
     def attention_bias(self, embedding_BTC: Tensor, mask_BT: Tensor | None) -> Tensor:
@@ -134,15 +145,17 @@ class _Encoder(nn.Module):
 
 
 class _Layer(nn.Module):
+    """One layer, for the first S tokens, whose rows the bias (B or 1, H, S, T) has; keys and values are all T's."""
+
     def __init__(self, config: DnaBert2Config, dropout: float) -> None:
         super().__init__()
         self.attention = _Attention(config, dropout)
         self.mlp = _GatedMlp(config, dropout)
 
-    def forward(self, hidden_BTC: Tensor, bias_BHTT: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
-        hidden_BTC = self.attention(hidden_BTC, bias_BHTT, rules, ledger)
-        gated_BTC: Tensor = self.mlp(hidden_BTC, rules, ledger)
-        return gated_BTC
+    def forward(self, hidden_BTC: Tensor, bias_BHST: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
+        hidden_BSC = self.attention(hidden_BTC, bias_BHST, rules, ledger)
+        gated_BSC: Tensor = self.mlp(hidden_BSC, rules, ledger)
+        return gated_BSC
 
 
 class _Attention(nn.Module):
@@ -153,11 +166,12 @@ class _Attention(nn.Module):
         self.output = _AttentionOutput(config)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden_BTC: Tensor, bias_BHTT: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
+    def forward(self, hidden_BTC: Tensor, bias_BHST: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
         qkv_BTE = _linear(self.self.Wqkv, hidden_BTC, "Wqkv.bias", ledger)
-        mixed_BTC = rules.attend(qkv_BTE, self.n_heads, bias_BHTT, ledger)
-        mixed_BTC = self.dropout(_linear(self.output.dense, mixed_BTC, "attn.dense.bias", ledger))
-        return _normalise(self.output.LayerNorm, mixed_BTC + hidden_BTC, "layernorm.bias", rules, ledger)
+        mixed_BSC = rules.attend(qkv_BTE, self.n_heads, bias_BHST, ledger)
+        mixed_BSC = self.dropout(_linear(self.output.dense, mixed_BSC, "attn.dense.bias", ledger))
+        residual_BSC = hidden_BTC[:, : bias_BHST.shape[2]]
+        return _normalise(self.output.LayerNorm, mixed_BSC + residual_BSC, "layernorm.bias", rules, ledger)
 
 
 class _SelfAttention(nn.Module):
@@ -181,10 +195,10 @@ class _GatedMlp(nn.Module):
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden_BTC: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
-        gated_BTI = self.dropout(rules.glu(_linear(self.gated_layers, hidden_BTC, "", None)))
-        gated_BTC = _linear(self.wo, gated_BTI, "mlp.wo.bias", ledger)
-        return _normalise(self.layernorm, gated_BTC + hidden_BTC, "layernorm.bias", rules, ledger)
+    def forward(self, hidden_BSC: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
+        gated_BSI = self.dropout(rules.glu(_linear(self.gated_layers, hidden_BSC, "", None)))
+        gated_BSC = _linear(self.wo, gated_BSI, "mlp.wo.bias", ledger)
+        return _normalise(self.layernorm, gated_BSC + hidden_BSC, "layernorm.bias", rules, ledger)
 
 
 class _Pooler(nn.Module):

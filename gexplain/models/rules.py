@@ -22,7 +22,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
-# B batch, T tokens, H heads, D width per head, C model width, E = 3 C
+# B batch, T tokens, S the first of them, which ask (all, or [CLS]), H heads, D width per head, C model width, E = 3 C
+
+# Up to here the weights of a row, of all heads, fit a CPU's cache.
+_FEW_TOKENS = 128
 
 
 class Ledger:
@@ -111,12 +114,13 @@ class _GluIdentityUniform(Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (gate_up,) = ctx.saved_tensors
         gate, up = gate_up.chunk(2, dim=-1)
-        # Phi by erfc keeps its relative precision in the lower tail, where 1 + erf cancels.
-        half_phi_g = torch.mul(gate, -math.sqrt(0.5)).erfc_().mul_(grads[0]).mul_(0.25)
         grad = torch.empty_like(gate_up)
         grad_gate, grad_up = grad.chunk(2, dim=-1)
-        torch.mul(half_phi_g, up, out=grad_gate)
-        torch.mul(half_phi_g, gate, out=grad_up)
+        # Phi(gate) g / 2, in the gate's place: no array besides the result. Phi by erfc keeps its relative precision
+        # in the lower tail, where 1 + erf cancels.
+        torch.mul(gate, -math.sqrt(0.5), out=grad_gate).erfc_().mul_(grads[0]).mul_(0.25)
+        torch.mul(grad_gate, gate, out=grad_up)
+        grad_gate.mul_(up)
         return grad
 
 
@@ -189,23 +193,69 @@ def layer_norm_constant_sigma(x: Tensor, weight: Tensor, bias: Tensor, eps: floa
 
 
 # --- attention ---------------------------------------------------------------------------------------------
+#
+# The first S tokens ask, as many as the bias (B or 1, H, S, T) has rows; keys and values are those of all T.
 
 
 class _SplitHeads(Function):
-    """q|k|v (B, T, 3 C) as query, key and value (B, H, T, D), with the gradient of each scaled by a constant."""
+    """Query (B, H, S, D), key and value (B, H, T, D) of q|k|v (B, T, 3 C), the gradient of each scaled."""
 
     @staticmethod
-    def forward(ctx: Any, qkv_BTE: Tensor, n_heads: int, scales: tuple[float, float, float]) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, qkv_BTE: Tensor, n_heads: int, n_asking: int, scales: tuple[float, float, float]
+    ) -> tuple[Tensor, ...]:
         ctx.scales = scales
-        return split_heads(qkv_BTE, n_heads)
+        return split_heads(qkv_BTE, n_heads, n_asking)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        n_rows, n_heads, n_tokens, head_width = grads[1].shape
+        n_asking = grads[0].shape[2]
+        grad_BT3HD = grads[0].new_empty(n_rows, n_tokens, 3, n_heads, head_width)
+        grad_BT3HD[:, n_asking:, 0] = 0
+        for part, (grad_BHTD, scale) in enumerate(zip(grads, ctx.scales, strict=True)):
+            torch.mul(grad_BHTD.transpose(1, 2), scale, out=grad_BT3HD[:, : grad_BHTD.shape[2], part])
+        return grad_BT3HD.flatten(2), None, None, None
+
+
+class _ShortAttention(Function):
+    """Attention under AttnLRP, whose backward pass computes the weights anew, row by row, S x T in memory.
+
+    For few tokens in bfloat16 on a CPU: its fused backward takes there twice the time of this one, whose products and
+    sums are float32. In float32 the fused one is as fast.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor) -> Tensor:
+        ctx.save_for_backward(qkv_BTE, bias_BHST)
+        ctx.n_heads = n_heads
+        return attend(qkv_BTE, n_heads, bias_BHST, None)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        n_rows, n_heads, n_tokens, head_width = grads[0].shape
-        grad_BT3HD = grads[0].new_empty(n_rows, n_tokens, 3, n_heads, head_width)
-        for part, (grad_BHTD, scale) in enumerate(zip(grads, ctx.scales, strict=True)):
-            torch.mul(grad_BHTD.transpose(1, 2), scale, out=grad_BT3HD[:, :, part])
-        return grad_BT3HD.flatten(2), None, None
+        qkv_BTE, bias_BHST = ctx.saved_tensors
+        n_tokens, n_asking = qkv_BTE.shape[1], bias_BHST.shape[2]
+        dtype = torch.promote_types(qkv_BTE.dtype, torch.float32)
+        grad_BTE = torch.empty_like(qkv_BTE)
+        for row, (qkv_1TE, grad_1SC) in enumerate(zip(qkv_BTE.split(1), grads[0].split(1), strict=True)):
+            query, key, value = (one[0] for one in split_heads(qkv_1TE.to(dtype), ctx.n_heads, n_asking))
+            grad_HSD = grad_1SC.to(dtype).view(n_asking, ctx.n_heads, -1).transpose(0, 1)
+            scale = 1 / math.sqrt(query.shape[-1])
+            bias_HST = bias_BHST[row % len(bias_BHST)].to(dtype)
+            weights_HST = torch.baddbmm(bias_HST, query, key.mT, alpha=scale).softmax(-1)
+            grad_HST = grad_HSD @ value.mT  # of the weights; two lines on, of the scores
+            grad_HST -= torch.linalg.vecdot(grad_HST, weights_HST)[..., None]
+            grad_HST *= weights_HST
+            parts = (
+                (grad_HST @ key).mul_(scale / 4),
+                (grad_HST.mT @ query).mul_(scale / 4),
+                (weights_HST.mT @ grad_HSD).mul_(0.5),
+            )
+            grad_T3HD = grad_BTE[row].view(n_tokens, 3, ctx.n_heads, -1)
+            grad_T3HD[n_asking:, 0] = 0
+            for index, part in enumerate(parts):
+                grad_T3HD[: part.shape[1], index] = part.transpose(0, 1)
+        return grad_BTE, None, None
 
 
 class _ScaleGradient(Function):
@@ -227,25 +277,25 @@ def scale_gradient(x: Tensor, scale: float | Tensor) -> Tensor:
     return scaled
 
 
-def split_heads(qkv_BTE: Tensor, n_heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Query, key and value (B, H, T, D) of q|k|v (B, T, 3 C)."""
+def split_heads(qkv_BTE: Tensor, n_heads: int, n_asking: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Query (B, H, S, D) of the first n_asking tokens, key and value (B, H, T, D) of q|k|v (B, T, 3 C)."""
     n_rows, n_tokens = qkv_BTE.shape[:2]
     query, key, value = qkv_BTE.view(n_rows, n_tokens, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
-    return query, key, value
+    return query[:, :, :n_asking], key, value
 
 
-def join_heads(mixed_BHTD: Tensor) -> Tensor:
-    """(B, T, C) of heads (B, H, T, D)."""
-    return mixed_BHTD.transpose(1, 2).flatten(2)
+def join_heads(mixed_BHSD: Tensor) -> Tensor:
+    """(B, S, C) of heads (B, H, S, D)."""
+    return mixed_BHSD.transpose(1, 2).flatten(2)
 
 
-def attend(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
-    """softmax(q k^T / sqrt(D) + bias) v, (B, T, C), with its ordinary gradient."""
-    query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
-    return join_heads(F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT))
+def attend(qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor, ledger: Ledger | None) -> Tensor:
+    """softmax(q k^T / sqrt(D) + bias) v, (B, S, C), with its ordinary gradient."""
+    query_BHSD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads, bias_BHST.shape[2])
+    return join_heads(F.scaled_dot_product_attention(query_BHSD, key_BHTD, value_BHTD, attn_mask=bias_BHST))
 
 
-def attend_attnlrp(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
+def attend_attnlrp(qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor, ledger: Ledger | None) -> Tensor:
     """Attention under AttnLRP: the ordinary fused backward, with V's gradient halved, Q's and K's quartered.
 
     Exact, not an approximation: both products are shared by the uniform rule (a half each, so Q and K get a
@@ -255,44 +305,48 @@ def attend_attnlrp(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Led
     """
     if ledger is not None:
         qkv_BTE = ledger.leave("attention", qkv_BTE)
-    query_BHTD, key_BHTD, value_BHTD = _SplitHeads.apply(qkv_BTE, n_heads, (0.25, 0.25, 0.5))
-    mixed_BTC = join_heads(F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT))
-    return mixed_BTC if ledger is None else ledger.enter("attention", mixed_BTC)
+    is_short = qkv_BTE.shape[1] <= _FEW_TOKENS
+    if is_short and qkv_BTE.dtype == torch.bfloat16 and qkv_BTE.device.type == "cpu":
+        mixed_BSC: Tensor = _ShortAttention.apply(qkv_BTE, n_heads, bias_BHST)
+    else:
+        query_BHSD, key_BHTD, value_BHTD = _SplitHeads.apply(qkv_BTE, n_heads, bias_BHST.shape[2], (0.25, 0.25, 0.5))
+        mixed_BSC = join_heads(F.scaled_dot_product_attention(query_BHSD, key_BHTD, value_BHTD, attn_mask=bias_BHST))
+    return mixed_BSC if ledger is None else ledger.enter("attention", mixed_BSC)
 
 
-def attend_attnlrp_stepwise(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
-    """The same as `attend_attnlrp`, step by step and T x T in memory: books "softmax" and "alibi" apart."""
-    query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
-    scores_BHTT = scale_gradient(query_BHTD, 0.5) @ scale_gradient(key_BHTD, 0.5).mT
-    logits_BHTT = scores_BHTT / math.sqrt(query_BHTD.shape[-1]) + bias_BHTT
+def attend_attnlrp_stepwise(qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor, ledger: Ledger | None) -> Tensor:
+    """The same as `attend_attnlrp`, step by step and S x T in memory: books "softmax" and "alibi" apart."""
+    query_BHSD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads, bias_BHST.shape[2])
+    scores_BHST = scale_gradient(query_BHSD, 0.5) @ scale_gradient(key_BHTD, 0.5).mT
+    logits_BHST = scores_BHST / math.sqrt(query_BHSD.shape[-1]) + bias_BHST
     if ledger is not None:
-        logits_BHTT = ledger.share("alibi", logits_BHTT, bias_BHTT)
-        logits_BHTT = ledger.leave("softmax", logits_BHTT)
-    weights_BHTT = torch.softmax(logits_BHTT, -1)
+        logits_BHST = ledger.share("alibi", logits_BHST, bias_BHST)
+        logits_BHST = ledger.leave("softmax", logits_BHST)
+    weights_BHST = torch.softmax(logits_BHST, -1)
     if ledger is not None:
-        weights_BHTT = ledger.enter("softmax", weights_BHTT)
-    return join_heads(scale_gradient(weights_BHTT, 0.5) @ scale_gradient(value_BHTD, 0.5))
+        weights_BHST = ledger.enter("softmax", weights_BHST)
+    return join_heads(scale_gradient(weights_BHST, 0.5) @ scale_gradient(value_BHTD, 0.5))
 
 
-def attend_cplrp(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
+def attend_cplrp(qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor, ledger: Ledger | None) -> Tensor:
     """Attention under CP-LRP: the softmax output is a constant, so V gets all of the relevance."""
-    query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
-    query_BHTD, key_BHTD = query_BHTD.detach(), key_BHTD.detach()
-    return join_heads(F.scaled_dot_product_attention(query_BHTD, key_BHTD, value_BHTD, attn_mask=bias_BHTT))
+    query_BHSD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads, bias_BHST.shape[2])
+    query_BHSD, key_BHTD = query_BHSD.detach(), key_BHTD.detach()
+    return join_heads(F.scaled_dot_product_attention(query_BHSD, key_BHTD, value_BHTD, attn_mask=bias_BHST))
 
 
 def attend_telling(tell: Callable[[Tensor], None]) -> Attend:
-    """Attention step by step and T x T in memory, which hands its weights A (B, H, T, T) to `tell`.
+    """Attention step by step and S x T in memory, which hands its weights A (B, H, S, T) to `tell`.
 
     A = softmax(q k^T / sqrt(D) + bias): row i is what token i takes from each token, and sums to 1.
     """
 
-    def attend_explicitly(qkv_BTE: Tensor, n_heads: int, bias_BHTT: Tensor, ledger: Ledger | None) -> Tensor:
-        query_BHTD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads)
-        scores_BHTT = query_BHTD @ key_BHTD.mT / math.sqrt(query_BHTD.shape[-1])
-        weights_BHTT = torch.softmax(scores_BHTT + bias_BHTT, -1)
-        tell(weights_BHTT)
-        return join_heads(weights_BHTT @ value_BHTD)
+    def attend_explicitly(qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor, ledger: Ledger | None) -> Tensor:
+        query_BHSD, key_BHTD, value_BHTD = split_heads(qkv_BTE, n_heads, bias_BHST.shape[2])
+        scores_BHST = query_BHSD @ key_BHTD.mT / math.sqrt(query_BHSD.shape[-1])
+        weights_BHST = torch.softmax(scores_BHST + bias_BHST, -1)
+        tell(weights_BHST)
+        return join_heads(weights_BHST @ value_BHTD)
 
     return attend_explicitly
 

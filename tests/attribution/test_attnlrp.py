@@ -20,6 +20,7 @@ from gexplain.models.rules import (
     ATTN_LRP_STEPWISE,
     CP_LRP,
     PLAIN,
+    _ShortAttention,
     attend_attnlrp,
     glu_identity_uniform,
     layer_norm_constant_sigma,
@@ -129,12 +130,45 @@ def test_relevance_at_every_layer_equals_the_slow_oracle():
         np.testing.assert_allclose((state * gradient).sum(-1)[0].detach(), expected, rtol=1e-8, atol=1e-10)
 
 
-def test_fused_attention_explains_as_step_by_step_attention_does():
-    network = random_network()
-    ids = random_ids(2, 40)
-    np.testing.assert_allclose(
-        tokens_of(explain(network, ids)), tokens_of(explain(network, ids, rules=ATTN_LRP_STEPWISE)), atol=1e-12
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("n_tokens", [2, 40, 129])
+def test_fused_attention_explains_as_step_by_step_attention_does(n_tokens, padded):
+    network, ids, mask = random_network(), random_ids(2, n_tokens), torch.ones(2, n_tokens)
+    mask[1, n_tokens // 2 :] = 0
+    fused, stepwise = (
+        explain(network, ids, mask if padded else None, rules=r) for r in (ATTN_LRP, ATTN_LRP_STEPWISE)
     )
+    np.testing.assert_allclose(tokens_of(fused), tokens_of(stepwise), atol=1e-12)
+    constants = stepwise.ledger["softmax"] + stepwise.ledger["alibi"]
+    np.testing.assert_allclose(fused.ledger["attention"], constants, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_asking", [1, 9])
+@pytest.mark.parametrize("n_biases", [1, 4])
+def test_short_attention_gives_the_gradient_of_fused_attention(n_asking, n_biases):
+    generator = torch.Generator().manual_seed(0)
+    qkv = torch.randn(4, 9, 3 * 3 * 5, dtype=torch.float64, generator=generator, requires_grad=True)
+    bias = -3 * torch.rand(n_biases, 3, n_asking, 9, dtype=torch.float64, generator=generator)
+    gradient = torch.randn(4, n_asking, 15, dtype=torch.float64, generator=generator)
+    fused, short = attend_attnlrp(qkv, 3, bias, None), _ShortAttention.apply(qkv, 3, bias)
+    np.testing.assert_allclose(short.detach(), fused.detach(), atol=1e-12)
+    (expected,), (found,) = (torch.autograd.grad(one, qkv, gradient) for one in (fused, short))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_tokens", [40, 200])  # the short one takes the way of short attention
+def test_bfloat16_relevance_is_nearly_that_of_float64(n_tokens):
+    network, ids = random_network(), random_ids(2, n_tokens)
+    for parameter in network.parameters():
+        parameter.mul_(0.3)
+    exact = tokens_of(explain(network, ids))
+    network.float()
+    for module in network.bert.encoder.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.bfloat16()
+    rough = explain(network, ids)
+    assert rough.token_relevance.dtype == torch.float32
+    assert np.corrcoef(tokens_of(rough).ravel(), exact.ravel())[0, 1] > 0.99
 
 
 # -- the ledger ---------------------------------------------------------------------------------------------
