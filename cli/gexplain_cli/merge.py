@@ -9,7 +9,7 @@ import click
 
 from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.options import device_option
-from gexplain_cli.progress import show_stages
+from gexplain_cli.progress import RUN_STAGES, show_stages
 from gexplain_cli.score import summary, warn
 
 
@@ -55,13 +55,7 @@ def command(
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
-    stages = (
-        "windows",
-        "bases looked at for seqlets and hits",
-        "windows sampled for quality",
-        "regions in the report",
-    )
-    with show_stages(*stages, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
+    with show_stages(*RUN_STAGES, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
         run, loaded = merge_shards(
             shards,
             output,

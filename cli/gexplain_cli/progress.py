@@ -11,6 +11,13 @@ from functools import partial
 import click
 
 EVERY_S = 30.0
+RUN_STAGES = (
+    "windows",
+    "bases looked at for seqlets and hits",
+    "windows sampled for quality",
+    "regions in the report",
+)
+"""What a run counts, one after another."""
 
 
 @contextmanager

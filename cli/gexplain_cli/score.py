@@ -25,7 +25,7 @@ from gexplain_cli.options import (
     region_options,
     split_paths,
 )
-from gexplain_cli.progress import show_stages
+from gexplain_cli.progress import RUN_STAGES, show_stages
 from gexplain_cli.report import in_pictures
 
 
@@ -194,13 +194,7 @@ def command(
         loaded = load_model(
             model_or_default(model), device=settings.device or "auto", dtype=settings.dtype or "float32"
         )
-        stages = (
-            "windows",
-            "bases looked at for seqlets and hits",
-            "windows sampled for quality",
-            "regions in the report",
-        )
-        with show_stages(*stages, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
+        with show_stages(*RUN_STAGES, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
             if output == "-":
                 warnings = runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
                 warn(warnings[told:])
