@@ -16,6 +16,7 @@ from gexplain.attribution.attnlrp import relevance_of_batch
 from gexplain.attribution.target import Target
 from gexplain.models.dnabert2 import DnaBert2
 from gexplain.models.rules import (
+    _CACHED_VALUES,
     ATTN_LRP,
     ATTN_LRP_STEPWISE,
     CP_LRP,
@@ -292,6 +293,21 @@ def test_gate_and_up_get_half_of_the_relevance_each_over_gelus_whole_range():
     relevance = values * gradient_at(glu_identity_uniform, values.tolist())
     half = [gelu(gate) * 1.7 / 2 for gate in gates]
     np.testing.assert_allclose(relevance, [*half, *half], rtol=1e-12)
+
+
+def test_many_tokens_are_explained_as_each_alone():
+    # More than a CPU takes at once, and no multiple of it.
+    gate_up = torch.randn(2, 203, 6144, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert gate_up.numel() > 2 * _CACHED_VALUES
+    gradient = torch.randn(2, 203, 3072, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for given in (gradient, gradient.mT.contiguous().mT):  # whatever its strides
+        point = gate_up.requires_grad_(True)
+        (whole,) = torch.autograd.grad(glu_identity_uniform(point), point, given)
+        for row, token in ((0, 0), (0, 169), (0, 170), (0, 171), (1, 137), (1, 202)):
+            alone = gate_up[row, token].detach().requires_grad_(True)
+            (expected,) = torch.autograd.grad(glu_identity_uniform(alone), alone, gradient[row, token])
+            np.testing.assert_allclose(whole[row, token], expected, rtol=1e-13)
+        assert whole.abs().sum(-1).min() > 0  # every token was written
 
 
 def test_tanh_passes_relevance_unchanged_and_its_factor_at_zero_is_one():
