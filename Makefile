@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/gexplain demo -o demo_out --force
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

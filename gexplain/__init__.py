@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from gexplain.reports import make_report
     from gexplain.run_folder import Run
     from gexplain.runs import score
+    from gexplain.shards import merge_shards
     from gexplain.study.evaluation import Evaluation, evaluate
     from gexplain.study.settings import EvaluateSettings
     from gexplain.training.finetune import Training, train
     from gexplain.training.readers import read_bed_data, read_csv_data
     from gexplain.training.settings import TrainSettings
+    from gexplain.workflow.files import write_workflow
 
 __version__ = version("gexplain")
 
@@ -60,11 +62,13 @@ _HOME = {
     "explain": "attribution.explainers",
     "load_model": "models.model",
     "make_report": "reports",
+    "merge_shards": "shards",
     "plot_region": "report.plot",
     "read_bed_data": "training.readers",
     "read_csv_data": "training.readers",
     "score": "runs",
     "train": "training.finetune",
+    "write_workflow": "workflow.files",
 }
 
 __all__ = [
@@ -90,11 +94,13 @@ __all__ = [
     "explain",
     "load_model",
     "make_report",
+    "merge_shards",
     "plot_region",
     "read_bed_data",
     "read_csv_data",
     "score",
     "train",
+    "write_workflow",
 ]
 
 

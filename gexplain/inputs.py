@@ -68,9 +68,10 @@ class ScoreSettings:
     two columns. blacklist: a BED; regions that overlap it are skipped. formats: of the tracks. on_bad_line: stop, or
     skip malformed BED lines. strict: refuse what would be warned of or skipped.
 
-    batch_size: sequences that go through the model at once. device, dtype: as for `load_model`; a model that is
-    loaded already must have them. resume: go on with an interrupted run. force: replace another run's output. These
-    do not change results beyond rounding, but dtype.
+    batch_size: sequences that go through the model at once; auto is 16 on a CPU, fewer if long, and on a GPU what
+    keeps it busy and fits. device, dtype: as for `load_model`; a model that is loaded already must have them.
+    resume: go on with an interrupted run. force: replace another run's output. These do not change results beyond
+    rounding, but dtype.
 
     null_regions: shuffled pieces of the scored regions that seqlets and hits are told from; by default as many as the
     run is worth, 0 for neither seqlets nor hits. seed: of the shuffles. motifs: what `load_motifs` takes, or "none";
@@ -100,7 +101,7 @@ class ScoreSettings:
     q: float = 0.05
     match_p: float = 1e-4
     tabix: bool = False
-    batch_size: int = 16
+    batch_size: int | Literal["auto"] = "auto"
     device: str | None = None
     dtype: str | None = None
     resume: bool = True
@@ -119,7 +120,7 @@ class ScoreSettings:
                 )
         for option in ("window", "stride", "shifts", "batch_size"):
             number = getattr(self, option)
-            if number is not None and number < 1:
+            if number not in (None, "auto") and number < 1:
                 raise UsageError(f"{option} {number}; expected at least 1", hint="leave it out for the default")
         for option, least in (("null_regions", 0), ("seed", 0)):
             number = getattr(self, option)

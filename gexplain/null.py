@@ -132,7 +132,7 @@ class Null:
             folder.mkdir()
             (folder / NULL_FASTA).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise write_error(folder, error) from error
+            raise write_error(folder / NULL_FASTA, error) from error
         return cls(folder, reading, strand, pieces, key, is_whole=False)
 
     def describe(self, seed: int) -> dict[str, object]:
@@ -283,7 +283,7 @@ class _Draw:
 
 def _draw_pieces(plan: Plan, genome: Genome, tiling: Tiling, draw: _Draw) -> list[tuple[Interval, str]]:
     """Pieces and their sequence, not shuffled yet."""
-    names, unshifted, offsets = list(plan.chroms), replace(tiling, shifts=1), tiling.offsets
+    names, offsets = list(plan.chroms), tiling.offsets
     shares = draw.n_windows / draw.n_windows.sum()
     pieces: list[tuple[Interval, str]] = []
     poor: list[tuple[Interval, str]] = []
@@ -291,10 +291,10 @@ def _draw_pieces(plan: Plan, genome: Genome, tiling: Tiling, draw: _Draw) -> lis
         for row in draw.rng.choice(draw.rows, size=draw.n_pieces - len(pieces), p=shares).tolist():
             chrom = names[plan.chrom[row]]
             length = plan.chroms[chrom]
-            starts = plan.starts_of_region(unshifted, row)
+            starts = plan.tiles_of_region(tiling, row)
             first = int(draw.rng.integers(max(1, len(starts) - PIECE_WINDOWS + 1)))
-            last = int(starts[min(first + PIECE_WINDOWS, len(starts)) - 1])
-            start = max(0, int(starts[first] + offsets[0]))
+            last = starts[min(first + PIECE_WINDOWS, len(starts)) - 1]
+            start = max(0, starts[first] + int(offsets[0]))
             end = min(length, last + tiling.width(length) + int(offsets[-1]))
             piece = Interval(chrom, start, end, strand=plan.strand_of_region(row))
             sequence = genome.fetch(piece)

@@ -24,6 +24,7 @@ from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Strand
 from gexplain.genome.npz import NpzWriter
 from gexplain.genome.sequence import count_ambiguous
+from gexplain.genome.tracks import write_error
 from gexplain.models.model import Model
 from gexplain.pipeline import BOOKS, Weight, tracks_of
 from gexplain.plan import REASONS, Plan, Status
@@ -117,13 +118,16 @@ def write_tracks(
 
 
 def write_statistics(path: Path, statistics: Mapping[str, TrackStatistics]) -> None:
-    """Write stats.tsv: a line a track."""
+    """Write stats.tsv: a line a track. RunError where it cannot be written."""
     quantiles = [f"p{100 * q:g}" for q in QUANTILES]
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        print("#track", "bases", "sum", "min", *quantiles, "max", sep="\t", file=file)
-        for stem, one in statistics.items():
-            values = [one.sum, one.min, *one.quantiles(), one.max]
-            print(stem, one.n_bases, *(format_number(value) for value in values), sep="\t", file=file)
+    lines = [["#track", "bases", "sum", "min", *quantiles, "max"]]
+    for stem, one in statistics.items():
+        values = [one.sum, one.min, *one.quantiles(), one.max]
+        lines.append([stem, str(one.n_bases), *(format_number(value) for value in values)])
+    try:
+        path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,16 @@ class RegionTable:
     weight: Weight
 
     def write(self, path: Path) -> Counter[Status]:
-        """Write one line per input region, in input order; returns how many met which status."""
+        """Write one line per input region, in input order; returns how many met which status.
+
+        Raises RunError where the file cannot be written.
+        """
+        try:
+            return self._write(path)
+        except OSError as error:
+            raise write_error(path, error) from error
+
+    def _write(self, path: Path) -> Counter[Status]:
         assert self.plan.spool is not None
         chrom_names, header = list(self.plan.chroms), self._header()
         statuses: Counter[Status] = Counter()

@@ -5,11 +5,17 @@
                                      tracks, block by block  <- blend <- (2K, L) per window
 
 Nothing here grows with the number of regions or the genome: windows are read in pools, tracks leave in blocks.
+
+The model has a thread of its own, and does not wait for what is around it: while it computes one pool, the caller's
+thread lays the relevance of the last on bases, keeps it, and reads and tokenises the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Literal
@@ -18,7 +24,9 @@ import numpy as np
 
 from gexplain.aggregation import Track, blend
 from gexplain.arrays import FloatArray
-from gexplain.attribution.explainers import Explainer, Reading
+from gexplain.attribution.batches import Batch, Computed
+from gexplain.attribution.explainers import Explainer
+from gexplain.attribution.readings import Reading
 from gexplain.attribution.target import Target
 from gexplain.errors import RunError
 from gexplain.genome.fasta import Genome
@@ -31,6 +39,8 @@ Weight = Literal["none", "probability"]
 
 # Windows sorted by length together: enough that batches of like length form, few enough to lose little in a crash.
 MIN_POOL, BATCHES_PER_POOL = 64, 4
+# Of a batch size that each machine finds for itself: enough for a GPU, and the same everywhere (see shard_windows).
+AUTO_POOL = 128
 
 # The columns of WindowResult.books, all in the model's units: the value explained; the relevance of all tokens; the
 # part of it on [CLS] and [SEP]; what biases and norms, attention (softmax and ALiBi) and the token type took.
@@ -52,36 +62,99 @@ class WindowResult:
     books: FloatArray | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Share:
+    """The windows of a pool on one strand, as the model reads them: each distinct sequence once.
+
+    owners: of each sequence, which windows of the pool have it.
+    """
+
+    owners: Sequence[Sequence[int]]
+    batches: Sequence[Batch]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pool:
+    windows: Sequence[Window]
+    n_ambiguous: Sequence[int]
+    shares: Sequence[_Share]
+
+
 def pool_size(explainer: Explainer) -> int:
     """Windows of a pool: those that may share a batch, and that a crash loses at most."""
+    if explainer.batch_size == "auto":
+        return AUTO_POOL
     return max(MIN_POOL, BATCHES_PER_POOL * explainer.batch_size)
 
 
 def read_windows(
     windows: Iterable[Window], genome: Genome, explainer: Explainer, target: Target
 ) -> Iterator[list[WindowResult]]:
-    """Results of all windows, in order, a pool at a time."""
+    """Results of all windows, in order, a pool at a time.
+
+    At most two pools are under way beside the one that is handed out; what goes wrong with the model is raised here.
+    """
     stream = iter(windows)
     n_pool = pool_size(explainer)
-    while pool := list(islice(stream, n_pool)):
-        sequences = {window: genome.fetch(window.chrom, window.start, window.end) for window in pool}
-        ambiguous = {window: count_ambiguous(sequence) for window, sequence in sequences.items()}
-        results = {}
-        for strand in dict.fromkeys(window.strand for window in pool):
-            scored = [
-                window
-                for window in pool
-                if window.strand == strand and sequences[window].count("N") < len(sequences[window])
+    computing: deque[tuple[_Pool, list[list[Future[list[Computed]]]]]] = deque()
+    with _thread() as network:
+        while some := list(islice(stream, n_pool)):
+            pool = _read_sequences(some, genome, explainer)
+            futures = [
+                [network.submit(explainer.compute, batch, target) for batch in share.batches] for share in pool.shares
             ]
-            for window, reading in zip(scored, _read(explainer, scored, sequences, target, strand), strict=True):
-                results[window] = WindowResult(
-                    window,
-                    ambiguous[window],
-                    logits=reading.logits,
-                    relevance=reading.relevance.astype(np.float32),
-                    books=_books(reading),
-                )
-        yield [results.get(window, WindowResult(window, ambiguous[window])) for window in pool]
+            computing.append((pool, futures))
+            if len(computing) > 1:
+                yield _results(*computing.popleft(), explainer)
+        while computing:
+            yield _results(*computing.popleft(), explainer)
+
+
+@contextmanager
+def _thread() -> Iterator[ThreadPoolExecutor]:
+    """A thread that does one thing after another; when this ends, even by Ctrl-C, what is not begun is dropped."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="gexplain-model")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_sequences(windows: Sequence[Window], genome: Genome, explainer: Explainer) -> _Pool:
+    sequences = [genome.fetch(window.chrom, window.start, window.end) for window in windows]
+    shares = []
+    for strand in dict.fromkeys(window.strand for window in windows):
+        owners: dict[str, list[int]] = {}
+        for index, (window, sequence) in enumerate(zip(windows, sequences, strict=True)):
+            if window.strand == strand and sequence.count("N") < len(sequence):
+                owners.setdefault(sequence, []).append(index)
+        shares.append(_Share(list(owners.values()), explainer.batches(list(owners), strand)))
+    return _Pool(windows, [count_ambiguous(sequence) for sequence in sequences], shares)
+
+
+def _results(
+    pool: _Pool, futures: Sequence[Sequence[Future[list[Computed]]]], explainer: Explainer
+) -> list[WindowResult]:
+    """The results of a pool's windows, in their order."""
+    results = [WindowResult(*one) for one in zip(pool.windows, pool.n_ambiguous, strict=True)]
+    for share, of_share in zip(pool.shares, futures, strict=True):
+        try:
+            for future in of_share:
+                for computed in future.result():
+                    readings = explainer.readings(computed)
+                    for place, reading in zip(computed.batch.places.tolist(), readings, strict=True):
+                        for index in share.owners[place]:
+                            results[index] = _result(pool.windows[index], pool.n_ambiguous[index], reading)
+        except RunError as error:
+            window = pool.windows[share.owners[0][0]]
+            first = format_region(Interval(window.chrom, window.start, window.end))
+            raise RunError(f"at the windows from {first} on: {error.message}", hint=error.hint) from error
+    return results
+
+
+def _result(window: Window, n_ambiguous: int, reading: Reading) -> WindowResult:
+    relevance = reading.relevance.astype(np.float32, copy=False)
+    return WindowResult(window, n_ambiguous, reading.logits, relevance, _books(reading))
 
 
 def values_of(result: WindowResult, model: Model, target: Target, weight: Weight) -> FloatArray:
@@ -104,20 +177,6 @@ def tracks_of(
         values = ((result.window.start, values_of(result, model, target, weight)) for result in group)
         for track in blend(chrom, values, 2 * target.n_explained):
             yield strand, track
-
-
-def _read(
-    explainer: Explainer,
-    windows: list[Window],
-    sequences: dict[Window, str],
-    target: Target,
-    strand: Strand,
-) -> list[Reading]:
-    try:
-        return explainer.read([sequences[window] for window in windows], target, strand)
-    except RunError as error:
-        first = Interval(windows[0].chrom, windows[0].start, windows[0].end)
-        raise RunError(f"at the windows from {format_region(first)} on: {error.message}", hint=error.hint) from error
 
 
 def _books(reading: Reading) -> FloatArray:

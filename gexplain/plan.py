@@ -23,7 +23,7 @@ from gexplain.arrays import IntArray
 from gexplain.errors import InputError
 from gexplain.genome.bed import Region
 from gexplain.genome.intervals import Interval, Strand
-from gexplain.windows import Tiling, Window
+from gexplain.windows import Tiles, Tiling, Window
 
 StrandMode = Literal["both", "forward", "reverse", "region"]
 
@@ -107,6 +107,11 @@ class Plan:
     def starts_of_region(self, tiling: Tiling, index: int) -> IntArray:
         """Sorted, distinct window starts of one region."""
         return self._starts(tiling, np.array([index]), int(self.chrom[index]))
+
+    def tiles_of_region(self, tiling: Tiling, index: int) -> Tiles:
+        """Window starts of one region without shifts, in no memory."""
+        region = int(self.start[index]), int(self.end[index])
+        return tiling.tiles(region, int(self.summit[index]), int(self.lengths[self.chrom[index]]))
 
     def strand_of_region(self, index: int) -> Strand:
         """The strand that a region is read on; "." is both."""

@@ -12,9 +12,9 @@ Projection = Callable[[FloatArray, IntArray, int], FloatArray]
 
 
 def project_uniform(relevance: FloatArray, spans: IntArray, width: int) -> FloatArray:
-    """Each token's relevance, shared equally among its nucleotides: (width,), the same sum.
+    """Each token's relevance, shared equally among its nucleotides: (..., width), the same sum.
 
-    relevance: (T,), one value a token. spans: (T, 2), window-relative, half-open and disjoint; empty for
+    relevance: (..., T), one value a token. spans: (T, 2), window-relative, half-open and disjoint; empty for
     special tokens, whose relevance no nucleotide receives. A base that no token spells gets 0.
 
     Raises ValueError if a span leaves [0, width).
@@ -40,8 +40,8 @@ def _span_widths(spans: IntArray, width: int) -> IntArray:
 
 def _spread(per_base: FloatArray, spans: IntArray, n_bases: IntArray, width: int) -> FloatArray:
     within = np.arange(n_bases.sum()) - np.repeat(np.cumsum(n_bases) - n_bases, n_bases)
-    values = np.zeros(width, dtype=per_base.dtype)
-    values[np.repeat(spans[:, 0], n_bases) + within] = np.repeat(per_base, n_bases)
+    values = np.zeros((*per_base.shape[:-1], width), dtype=per_base.dtype)
+    values[..., np.repeat(spans[:, 0], n_bases) + within] = np.repeat(per_base, n_bases, axis=-1)
     return values
 
 

@@ -30,7 +30,6 @@ from gexplain.evaluation.metrics import pearson, spearman
 from gexplain.evaluation.resampling import MIN_SEQUENCES, bootstrap_mean
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import Strand
-from gexplain.genome.tracks import partial_path, write_error
 from gexplain.models.model import DEFAULT_BATCH_SIZE, DnaBert2Model, Model
 from gexplain.report.quality_results import AGREEMENTS, MISSING
 from gexplain.run_folder import QUALITY, Run
@@ -38,6 +37,7 @@ from gexplain.study.run_windows import PREDICT, Drawn, draw_regions, draw_window
 from gexplain.study.subject import NUCLEOTIDE, TOKEN, Subject
 from gexplain.tokens import Tokens
 from gexplain.windows import Tiling, Window
+from gexplain.work_folder import write_whole
 
 Progress = Callable[[int, int], None]
 """Called with the windows measured, and those in all."""
@@ -134,14 +134,8 @@ def write_quality(run: Run, quality: Mapping[str, Any]) -> Path:
     Raises RunError where it cannot be written.
     """
     path = run.path / QUALITY
-    partial = partial_path(path)
-    try:
-        # Names of classes may hold what is no Unicode: in ASCII everything is escaped, and read again as it was.
-        partial.write_text(json.dumps(quality, indent=1, allow_nan=False) + "\n", encoding="ascii")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise write_error(path, error) from error
+    # Names of classes may hold what is no Unicode: JSON escapes it, and it is read again as it was.
+    write_whole(path, json.dumps(quality, indent=1, allow_nan=False) + "\n")
     return path
 
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from gexplain.attributions import default_motifs
 from gexplain.errors import ModelError
 from gexplain.genome.fasta import Genome
-from gexplain.genome.tracks import partial_path, write_error
 from gexplain.motifs.database import MotifSet, load_motifs
-from gexplain.report.browser_files import BROWSER, write_browser_files
+from gexplain.report.browser_files import BROWSER, IGV_SESSION, write_browser_files
 from gexplain.report.page import DEFAULT_TOP, write_report
 from gexplain.run_folder import MANIFEST, QUALITY, REPORT, Run, open_genome, open_run
+from gexplain.work_folder import locked, resumable, write_whole
 
 if TYPE_CHECKING:
     from gexplain.models.model import Model
@@ -47,18 +47,21 @@ def make_report(
     genome: the run's FASTA, where it was moved, or open already. model: measures the quality of the tracks on a
     sample of the run's windows, and writes quality.json; without one, the page shows what was measured before.
     motifs: those of the run, if they are loaded already. assembly: what UCSC calls the genome, for its track hub;
-    what browsers open is written for it, and where browser/ is not there.
+    what browsers open is written for it, and where it is not there.
     top: regions shown in detail. progress: called with regions; quality_progress: with sampled windows.
 
     Raises InputError for what is no finished run and for another genome, ModelError for another model than the run's,
-    RunError where the folder cannot be written.
+    RunError where the folder cannot be written, or another run is at work in it.
     """
-    run = run if isinstance(run, Run) else open_run(run)
+    path = run.path if isinstance(run, Run) else open_run(run).path
     with ExitStack() as stack:
+        stack.enter_context(locked(path))
+        stack.enter_context(resumable(path))
+        run = open_run(path)  # now that no other can take its place
         opened = genome if isinstance(genome, Genome) else stack.enter_context(open_genome(run, genome))
         if model is not None:
             _measure(run, model, opened, quality_progress)
-        if assembly is not None or not (run.path / BROWSER).is_dir():
+        if assembly is not None or not all((run.path / name).exists() for name in (BROWSER, IGV_SESSION)):
             notes = write_browser_files(run.path, run.path, run.manifest, opened, assembly=assembly)
             run = _with_notes(run, notes)
         if motifs is None and "motifs" in run.manifest.get("calls", {}):
@@ -91,14 +94,7 @@ def _with_notes(run: Run, notes: list[str]) -> Run:
     """The run with other notes in its manifest: an assembly that is named now was missed there before."""
     manifest = {**run.manifest, "notes": notes}
     if manifest != run.manifest:
-        path = run.path / MANIFEST
-        partial = partial_path(path)
-        try:
-            partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise write_error(path, error) from error
+        write_whole(run.path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     return Run(run.path, manifest)
 
 

@@ -46,6 +46,16 @@ class Run:
         suffix = next(suffix for name, suffix in SUFFIXES.items() if name in self.manifest["settings"]["formats"])
         return {name: self.path / "tracks" / f"{name}{suffix}" for name in self.manifest["tracks"]}
 
+    def find_fault(self) -> str | None:
+        """Of the files that the run wrote, what is wrong with the first that is gone or of another size, in words."""
+        for name, n_bytes in self.manifest["files"].items():
+            path = self.path / name
+            if not path.exists():
+                return f"lacks {path}"
+            if path.stat().st_size != n_bytes:
+                return f"has another {path} than it wrote: {path.stat().st_size:,} bytes, expected {n_bytes:,}"
+        return None
+
     @property
     def warnings(self) -> list[str]:
         """What was passed over, in words."""

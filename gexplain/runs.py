@@ -4,7 +4,8 @@
     OUT/.unfinished/windows.sqlite                                            one that can be resumed
 
 Results are kept in the store as they come; every output file is written beside it at the end and moved into place
-when it is whole, the manifest last. So a directory with a manifest.json is a finished run.
+when it is whole, the manifest last. So a directory with a manifest.json is a finished run, whose files it knows by
+their size.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,11 +31,11 @@ from gexplain.null import Null
 from gexplain.pipeline import WindowResult, tracks_of
 from gexplain.plan import REASONS, Status
 from gexplain.report.browser_files import BROWSER, BROWSER_FILES, write_browser_files
-from gexplain.run_folder import MANIFEST, NULL, NULL_FASTA, QUALITY, REPORT, SHARD, UNFINISHED, Run
+from gexplain.run_folder import MANIFEST, NULL, QUALITY, REPORT, SHARD, UNFINISHED, Run
 from gexplain.scoring import Progress, Scoring, nothing_scored_error, only_n_warnings, strict_error
 from gexplain.store import WindowStore, describe_difference
 from gexplain.windows import Window
-from gexplain.work_folder import empty, locked
+from gexplain.work_folder import empty, locked, publish, resumable, shared, sync, write_whole
 
 STORE = "windows.sqlite"
 _OUTPUTS = ("tracks", "regions.tsv", "stats.tsv")
@@ -49,9 +51,12 @@ _CALLS = [
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What shards have read: their stores, of windows and of the null, and all that those depend on, in JSON."""
+    """What shards have read: their folders, their stores, of windows (with how many) and of the null, and all that
+    those depend on, in JSON.
+    """
 
-    stores: Sequence[Path]
+    folders: Sequence[Path]
+    stores: Mapping[Path, int]
     nulls: Sequence[Path]
     record: Mapping[str, str]
 
@@ -89,12 +94,12 @@ def score_inputs(
     progress: Progress | None = None,
     call_progress: Progress | None = None,
     command: str | None = None,
-    parts: Parts | None = None,
+    parts: Parts | Callable[[Scoring, Null | None, Path], Parts] | None = None,
 ) -> Run:
     """`score`, of inputs that are open already.
 
     call_progress: called as seqlets and hits are called. command: the command line, for the manifest. parts: what
-    shards have read already.
+    shards have read already; or what reads it, while the run's folder is locked.
     """
     if output is None:
         temporary = Path(tempfile.mkdtemp(prefix="gexplain-"))
@@ -118,28 +123,36 @@ def score_inputs(
     out = Path(output)
     check_directory(out, settings)
     scoring = Scoring.prepare(inputs, model, settings)
-    if parts is not None and (differs := describe_difference(parts.record, in_json(scoring.record()))):
+    if isinstance(parts, Parts) and (differs := describe_difference(parts.record, in_json(scoring.record()))):
         raise InputError(
             "the shards were made with other inputs or settings than are here now",
             detail=differs,
             hint="give the very regions, genome, model and motifs of the shards",
         )
-    with locked(out) as work:
+    with ExitStack() as stack:
+        for folder in parts.folders if isinstance(parts, Parts) else ():
+            stack.enter_context(shared(folder))
+        work = stack.enter_context(locked(out))
+        stack.enter_context(resumable(out))
         if settings.force:
             for name in (MANIFEST, REPORT, QUALITY):  # from now on the old run is no finished run
                 (out / name).unlink(missing_ok=True)
+            sync(out)  # before any of its files go
         if settings.force or not settings.resume:
             empty(work)
-        finished = _finished_run(out, scoring)
+        finished = finished_run(out, scoring)
         if finished is not None:
             empty(work)  # a crash after the last move may have left the store
             return finished
+        (out / SHARD).unlink(missing_ok=True)  # its store gets windows of others now
         started, manifest = time.monotonic(), None
         null = scoring.prepare_null(out / NULL, work)
         _forget_calls(work, null)
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
-            for path in () if parts is None else parts.stores:
-                store.absorb(path)
+            if parts is not None and not isinstance(parts, Parts):
+                parts = parts(scoring, null, work)
+            for path, n_windows in ({} if parts is None else parts.stores).items():
+                store.absorb(path, n_windows)
             scoring.fill(store, null, progress, () if parts is None else parts.nulls)
             computed = time.monotonic()
             if store.n_scored():
@@ -169,12 +182,7 @@ def stream_bedgraph(
     """Write the one relevance track of a run to a text stream, as it is computed; returns warnings."""
     settings = replace(settings, null_regions=0, motifs=None)  # nothing is called
     scoring = Scoring.prepare(inputs, model, settings)
-    relevance = [name for name in scoring.names if name.kind == "relevance"]
-    if len(relevance) != 1:
-        raise UsageError(
-            f"standard output takes one track, not {len(relevance)}: " + ", ".join(name.stem for name in relevance),
-            hint="give one --target and one strand, or an output directory",
-        )
+    check_stream(scoring)
     unscored: set[Window] = set()
     n_scored = 0
 
@@ -196,6 +204,16 @@ def stream_bedgraph(
     return [*inputs.warnings, *only_n_warnings(n_only_n)]
 
 
+def check_stream(scoring: Scoring) -> None:
+    """Refuse, before any work, to stream more than one track."""
+    relevance = [name for name in scoring.names if name.kind == "relevance"]
+    if len(relevance) != 1:
+        raise UsageError(
+            f"standard output takes one track, not {len(relevance)}: " + ", ".join(name.stem for name in relevance),
+            hint="give one --target and one strand, or an output directory",
+        )
+
+
 def check_directory(out: Path, settings: ScoreSettings) -> None:
     """Refuse, before any work, to write where something else lies."""
     if out.exists() and not out.is_dir():
@@ -208,7 +226,7 @@ def check_directory(out: Path, settings: ScoreSettings) -> None:
         )
 
 
-def _finished_run(out: Path, scoring: Scoring) -> Run | None:
+def finished_run(out: Path, scoring: Scoring) -> Run | None:
     """The run that is already there, if it is finished and the same; RunError if it is another."""
     path = out / MANIFEST
     if not path.exists():
@@ -227,24 +245,12 @@ def _finished_run(out: Path, scoring: Scoring) -> Run | None:
             hint="give another -o, or --force to replace that run",
         )
     run = Run(out, manifest)
-    expected = [*(out / name for name in (*_OUTPUTS, *_calls_of(manifest))), *run.tracks.values()]
-    gone = [file for file in expected if not file.exists()]
-    if gone:
-        raise RunError(f"{out}: a finished run lacks {gone[0]}", hint="use --force to compute it again")
+    fault = run.find_fault()
+    if fault is not None:
+        raise RunError(f"{out}: a finished run {fault}", hint="use --force to compute it again")
     if scoring.settings.strict and n_only_n:
         raise strict_error(scoring.inputs.source, n_only_n)
     return run
-
-
-def _calls_of(manifest: Mapping[str, Any]) -> list[str]:
-    """What a run with calls has beside its tracks."""
-    if "calls" not in manifest:
-        return []
-    tables = ["seqlets", "hits"] if "motifs" in manifest["calls"] else ["seqlets"]
-    names = [f"{NULL}/{NULL_FASTA}", *(f"{table}.bed" for table in tables), *(f"{table}.as" for table in tables)]
-    if manifest["settings"]["tabix"]:
-        names += [f"{table}.bed.gz" for table in tables]
-    return [*names, *(["motif_summary.tsv"] if "hits" in tables else [])]
 
 
 def _forget_calls(work: Path, null: Null | None) -> None:
@@ -255,19 +261,27 @@ def _forget_calls(work: Path, null: Null | None) -> None:
         shutil.rmtree(work / NULL, ignore_errors=True)
 
 
-def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
+def _publish(work: Path, out: Path, manifest: dict[str, Any]) -> None:
     """Move the finished files into place, the manifest last; then the run is finished."""
-    (work / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(out / "tracks", ignore_errors=True)
-    if "calls" not in manifest or (work / NULL).exists():  # else the null that is there is this run's
-        shutil.rmtree(out / NULL, ignore_errors=True)
-    shutil.rmtree(out / BROWSER, ignore_errors=True)
-    for name in {*_CALLS, *BROWSER_FILES, REPORT, QUALITY, SHARD} - {BROWSER}:
+    has_null = (work / NULL).exists() or "calls" not in manifest  # else the null that is there is this run's
+    manifest["files"] = {
+        **_sizes(work, [*_OUTPUTS, *_CALLS]),
+        **(_sizes(work if has_null else out, [NULL]) if "calls" in manifest else {}),
+    }
+    write_whole(work / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    for name in ("tracks", BROWSER, *([NULL] if has_null else [])):
+        if (out / name).exists():
+            shutil.rmtree(out / name)
+    for name in {*_CALLS, *BROWSER_FILES, REPORT, QUALITY} - {BROWSER}:
         (out / name).unlink(missing_ok=True)  # of an earlier run
-    for name in (*_OUTPUTS, NULL, *_CALLS, *BROWSER_FILES, MANIFEST):
-        if (work / name).exists():
-            (work / name).replace(out / name)
-    shutil.rmtree(work)
+    publish(work, out, (*_OUTPUTS, NULL, *_CALLS, *BROWSER_FILES), last=MANIFEST)
+
+
+def _sizes(folder: Path, names: Sequence[str]) -> dict[str, int]:
+    """The bytes of files, and of those in folders, as far as they are there; by their path."""
+    places = [folder / name for name in names if (folder / name).exists()]
+    paths = [path for place in places for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
 
 
 def in_json(settings: Mapping[str, object]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import platform
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -245,7 +245,7 @@ class Scoring:
         write_statistics(work / "stats.tsv", statistics)
         manifest = self._manifest(store, statuses, statistics)
         if null is not None:
-            with _torch_s_threads_kept():
+            with nullcontext() if self.motifs is None else _torch_s_threads_kept():
                 manifest["calls"], warnings = self._call(null, work, statistics, call_progress)
             manifest["warnings"] += warnings
         elif self.n_null:
@@ -365,8 +365,14 @@ class Scoring:
 
 @contextmanager
 def _torch_s_threads_kept() -> Iterator[None]:
-    """Numba, by which motifs are looked for, sets OpenMP's threads for all: torch then fights itself for cores."""
+    """Numba, by which motifs are looked for, takes as many threads as torch, and not all cores.
+
+    It sets OpenMP's threads for all, too: torch would then fight itself for cores.
+    """
+    import numba  # comes with the scanner
+
     n_threads = torch.get_num_threads()
+    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     try:
         yield
     finally:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from gexplain.errors import InputError, RunError, UsageError, count, preview
-from gexplain.genome.tracks import partial_path, write_error
 from gexplain.inputs import Inputs, ScoreSettings, open_inputs
 from gexplain.models.model import Model, load_model
 from gexplain.null import NULL_PART
@@ -26,7 +25,7 @@ from gexplain.run_folder import MANIFEST, NULL, SHARD, UNFINISHED, Run
 from gexplain.runs import STORE, Parts, check_directory, in_json, score_inputs
 from gexplain.scoring import Progress, Scoring
 from gexplain.store import WindowStore, describe_difference
-from gexplain.work_folder import empty, locked
+from gexplain.work_folder import empty, locked, resumable, sync, write_whole
 
 _HERE = ("device", "batch_size", "resume", "force")  # settings of a machine or a call, not of the run
 
@@ -36,7 +35,7 @@ class Shard:
     """A share of a run that is done: its folder, which it is (number from 1, of how many), and what it was made of.
 
     regions, genome, model: where they were; regions is None where they were no file. settings: of the run. record:
-    all that the run depends on, as JSON by key.
+    all that the run depends on, as JSON by key. n_windows: in its store.
     """
 
     folder: Path
@@ -47,6 +46,7 @@ class Shard:
     model: str
     settings: Mapping[str, Any]
     record: Mapping[str, str]
+    n_windows: int
 
 
 def score_shard(
@@ -65,25 +65,22 @@ def score_shard(
     shard that there cannot be.
     """
     number, n_shards = shard
-    if not 1 <= number <= n_shards:
-        raise UsageError(
-            f"shard {number}/{n_shards}: expected 1/{n_shards} to {n_shards}/{n_shards}", hint="1/8, say"
-        )
     out = Path(output)
-    check_directory(out, settings)
-    if (out / MANIFEST).exists():
-        raise RunError(f"{out}: a whole run is here, and no shard", hint="give another -o")
+    check_shard(out, shard, settings)
     scoring = Scoring.prepare(inputs, model, settings)
     record = in_json(scoring.record())
-    with locked(out) as work:
+    with locked(out) as work, resumable(out):
         if settings.force or not settings.resume:
             (out / SHARD).unlink(missing_ok=True)
+            sync(out)  # before what it vouches for goes
             empty(work)
-        if (out / SHARD).exists():
-            return _same(read_shard(out), shard, record)
+        finished = finished_shard(out, shard, record)
+        if finished is not None:
+            return finished
         null = scoring.prepare_null(out / NULL, work)
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
             scoring.fill_shard(store, null, shard, progress)
+            n_windows = store.n_done()
         source = Path(inputs.source)
         about = {
             "shard": [number, n_shards],
@@ -92,15 +89,38 @@ def score_shard(
             "model": _place_of(scoring.model.checkpoint.source),
             "settings": _settings_of_run(settings),
             "record": record,
+            "windows": n_windows,
         }
-        partial = partial_path(out / SHARD)
-        try:
-            partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-            partial.replace(out / SHARD)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise write_error(out / SHARD, error) from error
+        write_whole(out / SHARD, json.dumps(about, indent=2) + "\n")
     return read_shard(out)
+
+
+def check_shard(out: Path, shard: tuple[int, int], settings: ScoreSettings) -> None:
+    """Refuse, before any work, a shard that there cannot be, and to write where something else lies."""
+    number, n_shards = shard
+    if not 1 <= number <= n_shards:
+        raise UsageError(
+            f"shard {number}/{n_shards}: expected 1/{n_shards} to {n_shards}/{n_shards}", hint="1/8, say"
+        )
+    check_directory(out, settings)
+    if (out / MANIFEST).exists():
+        raise RunError(f"{out}: a whole run is here, and no shard", hint="give another -o")
+
+
+def finished_shard(out: Path, wanted: tuple[int, int], record: Mapping[str, str]) -> Shard | None:
+    """The shard that is already there, if it is finished and the same; RunError if it is another."""
+    if not (out / SHARD).exists():
+        return None
+    shard = read_shard(out)
+    held = {**shard.record, "shard": f"{shard.number}/{shard.n_shards}"}
+    asked = {**record, "shard": "/".join(map(str, wanted))}
+    if held != asked:
+        raise RunError(
+            f"{shard.folder}: another shard is here",
+            detail=describe_difference(held, asked),
+            hint="give another -o, or --force to replace that one",
+        )
+    return shard
 
 
 def read_shard(folder: str | os.PathLike[str]) -> Shard:
@@ -117,7 +137,8 @@ def read_shard(folder: str | os.PathLike[str]) -> Shard:
             held["genome"],
             held["model"],
             held["settings"],
-            held["record"],
+            dict(held["record"]),
+            int(held["windows"]),
         )
     except FileNotFoundError as error:
         what = "the shard is not finished" if (path.parent / UNFINISHED).exists() else "no shard is here"
@@ -126,7 +147,12 @@ def read_shard(folder: str | os.PathLike[str]) -> Shard:
             hint="give the folders that gexplain score --shard wrote, when all are done",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read as a shard: {error}", hint="make that shard again") from error
+        raise _no_shard(path, error) from error
+
+
+def _no_shard(path: Path, error: Exception) -> InputError:
+    hint = "make that shard again: its command, with --no-resume"
+    return InputError(f"{path} cannot be read as a shard: {error}", hint=hint)
 
 
 def merge_shards(
@@ -157,10 +183,16 @@ def merge_shards(
         raise UsageError(
             f"{first.folder}: its regions came through standard input or from Python", hint="say --regions BED"
         )
-    settings = ScoreSettings(**{**first.settings, "device": device, "force": force})
-    stores = [shard.folder / UNFINISHED / STORE for shard in shards]
+    for shard in shards:
+        if Path(output).exists() and shard.folder.samefile(output):
+            raise UsageError(f"{output} is one of the shards", hint="give another -o")
+    try:
+        settings = ScoreSettings(**{**first.settings, "device": device, "force": force})
+    except TypeError as error:
+        raise _no_shard(first.folder / SHARD, error) from error
+    stores = {shard.folder / UNFINISHED / STORE: shard.n_windows for shard in shards}
     nulls = [store.parent / NULL_PART for store in stores]
-    parts = Parts(stores, [path for path in nulls if path.exists()], first.record)
+    parts = Parts([shard.folder for shard in shards], stores, [path for path in nulls if path.exists()], first.record)
     with open_inputs(source, genome if genome is not None else first.genome, settings) as inputs:
         if not isinstance(model, Model):
             name = first.model if model is None else model
@@ -176,19 +208,6 @@ def merge_shards(
             parts=parts,
         )
         return run, model
-
-
-def _same(shard: Shard, wanted: tuple[int, int], record: Mapping[str, str]) -> Shard:
-    """The shard, if it is this one; RunError if it is another."""
-    held = {**shard.record, "shard": f"{shard.number}/{shard.n_shards}"}
-    asked = {**record, "shard": "/".join(map(str, wanted))}
-    if held != asked:
-        raise RunError(
-            f"{shard.folder}: another shard is here",
-            detail=describe_difference(held, asked),
-            hint="give another -o, or --force to replace that one",
-        )
-    return shard
 
 
 def _check_together(shards: Sequence[Shard]) -> None:

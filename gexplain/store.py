@@ -2,7 +2,8 @@
 
 SQLite because it already is what a resumable run needs: a commit is whole or absent after a kill or a power cut, and
 windows come back in genome order from an index. Results are
-kept as computed, before blending, so that tracks do not depend on where a run was interrupted.
+kept as computed, before blending, so that tracks do not depend on where a run was interrupted. SQLite does not notice
+when the disk hands back other bytes than it was given, so every row carries a check of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,10 +34,18 @@ _STRAND_SHIFT, _CHROM_SHIFT = 1 << 34, 1 << 36
 
 # What is asked of all windows at once stands apart from their bulk.
 _SCHEMA = """
+begin;
 create table if not exists about (key text primary key, value text not null);
-create table if not exists windows (place integer primary key, n_ambiguous integer not null, scored integer not null);
-create table if not exists scored (place integer primary key, logits blob, relevance blob, books blob);
+create table if not exists windows
+    (place integer primary key, n_ambiguous integer not null, scored integer not null, held integer not null);
+create table if not exists scored (place integer primary key, logits blob, relevance blob, books blob, held integer);
+commit;
 """
+# The check of a row of `windows`, in SQL, so that millions take a second: a prime, and factors without it.
+_WINDOW_CHECK = "(place * 3 + n_ambiguous * 5 + scored * 7) % 2147483647"
+
+# What the disk or the file system said, as the names of SQLite's codes begin; all else is a damaged file.
+_OF_THE_SYSTEM = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY", "SQLITE_PERM")
 
 
 class WindowStore:
@@ -56,18 +66,21 @@ class WindowStore:
             self._db = sqlite3.connect(f"file:{quote(str(path))}", uri=True)  # so that others can be read beside it
             # A window's row is a few kilobytes: on the default pages of 4 KiB half of the file would be air.
             self._db.execute("pragma page_size = 16384")
+            self._db.execute("pragma synchronous = extra")  # a commit outlives a power cut, its journal does not
             self._db.executescript(_SCHEMA)
             self._check_settings(settings)
+            self._check_windows("main")
 
     def __enter__(self) -> WindowStore:
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            if self._is_adding:  # interrupted within a pool: half of one must not be taken for done
-                self._db.rollback()
-            else:
-                self.commit()
+            with self._telling():
+                if self._is_adding:  # interrupted within a pool: half of one must not be taken for done
+                    self._db.rollback()
+                else:
+                    self._db.commit()
         finally:
             self._db.close()
 
@@ -101,29 +114,44 @@ class WindowStore:
             if time.monotonic() - self._last_commit >= COMMIT_EVERY_S:
                 self.commit()
 
-    def absorb(self, path: Path) -> None:
+    def absorb(self, path: Path, n_windows: int | None = None) -> None:
         """Take over all results of another store of the same settings; those that are here already are kept.
 
-        RunError where it was made with other settings, or cannot be read.
+        n_windows: as many as it has to have. RunError where it was made with other settings, has fewer windows, is
+        damaged or cannot be read.
         """
         self.commit()
-        with self._telling():
+        self._db.create_function("check_of", 4, _check_of, deterministic=True)
+        with self._telling(path):
             self._db.execute("attach database ? as other", (f"file:{quote(str(path))}?mode=ro",))
             try:
-                held = dict(self._db.execute("select key, value from other.about").fetchall())
-                mine = dict(self._db.execute("select key, value from main.about").fetchall())
-                if held != mine:
-                    raise RunError(
-                        f"{path.parent.parent}: made with other settings than this run",
-                        detail=describe_difference(held, mine),
-                        hint="join shards of one command alone",
-                    )
+                self._check_part(path, n_windows)
                 for table in ("windows", "scored"):
                     self._db.execute(f"insert or ignore into main.{table} select * from other.{table}")
                 self._db.commit()
             finally:
                 self._db.rollback()
                 self._db.execute("detach database other")
+
+    def _check_part(self, path: Path, n_windows: int | None) -> None:
+        held = dict(self._db.execute("select key, value from other.about").fetchall())
+        mine = dict(self._db.execute("select key, value from main.about").fetchall())
+        if held != mine:
+            raise RunError(
+                f"{path.parent.parent}: made with other settings than this run",
+                detail=describe_difference(held, mine),
+                hint="join shards of one command alone",
+            )
+        self._check_windows("other")
+        n_held = self._number("select count(*) from other.windows")
+        if n_windows is not None and n_held < n_windows:
+            raise sqlite3.DatabaseError(f"{n_held:,} of {n_windows:,} windows are there")
+        damaged = "held is not check_of(place, logits, relevance, books)"
+        if self._number(f"select exists (select 1 from other.scored where {damaged})"):
+            raise sqlite3.DatabaseError("a window's results are damaged")
+        lost = "scored and place not in (select place from other.scored)"
+        if self._number(f"select exists (select 1 from other.windows where {lost})"):
+            raise sqlite3.DatabaseError("a window's results are lost")
 
     def commit(self) -> None:
         """Make everything added so far survive a crash."""
@@ -141,11 +169,16 @@ class WindowStore:
 
     def _results(self, low: int, high: int) -> Iterator[WindowResult]:
         query = (
-            "select place, n_ambiguous, logits, relevance, books from windows join scored using (place)"
-            " where place >= ? and place < ? order by place"
+            "select place, n_ambiguous, logits, relevance, books, scored.held"
+            " from windows left join scored using (place)"
+            " where windows.scored and place >= ? and place < ? order by place"
         )
+        last = -1
         with self._telling():
-            for place, n_ambiguous, logits, relevance, books in self._db.execute(query, (low, high)):
+            for place, n_ambiguous, logits, relevance, books, held in self._db.execute(query, (low, high)):
+                if held is None or place <= last or held != _check_of(place, logits, relevance, books):
+                    raise sqlite3.DatabaseError("a window's results are damaged or lost")
+                last = place
                 chrom, within = divmod(place, _CHROM_SHIFT)
                 strand, start = divmod(within, _STRAND_SHIFT)
                 width = self._widths[chrom]
@@ -169,15 +202,19 @@ class WindowStore:
         window = result.window
         place, _ = self._places(window.chrom, window.strand, window.start, window.start)
         is_scored = result.relevance is not None
-        self._db.execute("insert into windows values (?, ?, ?)", (place, result.n_ambiguous, is_scored))
+        self._db.execute(
+            f"insert into windows select *, {_WINDOW_CHECK} from (select ? as place, ? as n_ambiguous, ? as scored)",
+            (place, result.n_ambiguous, is_scored),
+        )
         if is_scored:
             blobs = (_blob(result.logits, "<f8"), _blob(result.relevance, "<f4"), _blob(result.books, "<f8"))
-            self._db.execute("insert into scored values (?, ?, ?, ?)", (place, *blobs))
+            held = _check_of(place, *blobs)
+            self._db.execute("insert into scored values (?, ?, ?, ?, ?)", (place, *blobs, held))
 
     def _check_settings(self, settings: Mapping[str, object]) -> None:
         wanted = {key: json.dumps(value, sort_keys=True) for key, value in settings.items()}
         held = dict(self._db.execute("select key, value from about").fetchall())
-        if not held:
+        if not held and not self.n_done():
             self._db.executemany("insert into about values (?, ?)", wanted.items())
             self._db.commit()
         elif held != wanted:
@@ -188,21 +225,36 @@ class WindowStore:
                 hint="give another -o, or --force to discard that run",
             )
 
+    def _check_windows(self, schema: str) -> None:
+        """Look whether the list of windows is as it was written, and in order; their results are checked as read."""
+        (said,) = self._db.execute(f"pragma {schema}.quick_check(windows)").fetchone()
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)
+        damaged = f"held is not {_WINDOW_CHECK} or typeof(n_ambiguous) || typeof(scored) is not 'integerinteger'"
+        if self._number(f"select exists (select 1 from {schema}.windows where {damaged})"):
+            raise sqlite3.DatabaseError("the list of windows is damaged")
+
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """What SQLite says, as errors that a user can mend."""
+    def _telling(self, part: Path | None = None) -> Iterator[None]:
+        """What SQLite says, as errors that a user can mend; part: the store that is absorbed."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            raise RunError(
-                f"{self.path}: cannot be read or written: {error}",
-                hint="see that the disk has room and the folder can be written, then run the same command again:"
-                " it resumes",
-            ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: of a damaged schema it quotes
+            if getattr(error, "sqlite_errorname", "").startswith(_OF_THE_SYSTEM):
+                place = self.path if part is None else f"{part} or {self.path}"
+                raise RunError(
+                    f"{place}: cannot be read or written: {error}",
+                    hint="see that the disk has room and the folder can be written, then run the same command again:"
+                    " it resumes",
+                ) from error
+            if part is not None:
+                raise RunError(
+                    f"{part}: the results of the shard cannot be read: {error}",
+                    hint="make that shard again: its command, with --no-resume",
+                ) from error
             raise RunError(
                 f"{self.path}: the results of the interrupted run cannot be read: {error}",
-                hint="use --no-resume to start it over",
+                hint="use --no-resume (of merge: --force) to start it over",
             ) from error
 
 
@@ -219,3 +271,11 @@ def _shown(value: str | None) -> str:
 
 def _blob(values: FloatArray | None, dtype: str) -> bytes | None:
     return None if values is None else np.ascontiguousarray(values, dtype=dtype).tobytes()
+
+
+def _check_of(place: object, *blobs: object) -> int:
+    """CRC-32 of a window's results; whatever a damaged row has in their place is none of them."""
+    check = zlib.crc32(str(place).encode())
+    for blob in blobs:
+        check = zlib.crc32(blob, check) if isinstance(blob, bytes) else -1
+    return check

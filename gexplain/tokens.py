@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class Tokenizer:
     pad_id: int
     mask_id: int
     _widths: IntArray = field(repr=False)  # (n_tokens,), letters of each token
+    _spelled: list[str] = field(repr=False)  # (n_tokens,), letters of each; of what spells none, what no sequence has
     _rust: tokenizers.Tokenizer = field(repr=False)
 
     @classmethod
@@ -94,6 +95,7 @@ class Tokenizer:
         widths = np.zeros(max(ids.values()) + 1, dtype=np.int64)
         for token, token_id in ids.items():
             widths[token_id] = len(token)
+        letters = {token_id: token for token, token_id in ids.items() if token not in _SPECIALS}
         tokenizer = cls(
             path=path,
             sha256=sha256,
@@ -104,6 +106,7 @@ class Tokenizer:
             pad_id=ids["[PAD]"],
             mask_id=ids["[MASK]"],
             _widths=widths,
+            _spelled=[letters.get(token_id, "\n") for token_id in range(len(widths))],
             _rust=rust,
         )
         tokenizer._check_bases()
@@ -123,9 +126,33 @@ class Tokenizer:
         for sequence in sequences:
             if sequence.split() != [sequence]:
                 raise ValueError(f"not a sequence: {_excerpt(sequence)}; expected letters without whitespace")
-        return list(self._encode(sequences))
+        encodings = self._rust.encode_batch_fast(list(sequences), is_pretokenized=False, add_special_tokens=True)
+        tokens = [self._plain(sequence, one.ids) for sequence, one in zip(sequences, encodings, strict=True)]
+        # What is not plain is encoded again with its offsets, and its fault told, if it is one.
+        others = [index for index, one in enumerate(tokens) if one is None]
+        for index, one in zip(others, self._encode_any([sequences[index] for index in others]), strict=True):
+            tokens[index] = one
+        return cast(list[Tokens], tokens)
 
-    def _encode(self, sequences: Sequence[str]) -> Iterator[Tokens]:
+    def _plain(self, sequence: str, ids: list[int]) -> Tokens | None:
+        """The tokens of a sequence that they spell letter by letter between [CLS] and [SEP]; None for any other.
+
+        Each is then as wide as it has letters; its offsets need not be asked for, which take far longer to hand over.
+        """
+        if (
+            ids[:1] != [self.cls_id]
+            or ids[-1:] != [self.sep_id]
+            or "".join([self._spelled[one] for one in ids[1:-1]]) != sequence
+        ):
+            return None
+        row = np.array(ids, dtype=np.int64)
+        spans = np.zeros((len(row), 2), dtype=np.int64)
+        np.cumsum(self._widths[row[1:-1]], out=spans[1:-1, 1])
+        spans[2:-1, 0] = spans[1:-2, 1]
+        return Tokens(row, spans)
+
+    def _encode_any(self, sequences: Sequence[str]) -> Iterator[Tokens]:
+        """The tokens of each sequence, by the offsets that the tokenizer tells."""
         encodings = self._rust.encode_batch(list(sequences), is_pretokenized=False, add_special_tokens=True)
         for sequence, encoding in zip(sequences, encodings, strict=True):
             ids = np.array(encoding.ids, dtype=np.int64)

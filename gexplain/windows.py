@@ -76,4 +76,31 @@ class Tiling:
         n_tiles = np.where(is_short, 1, np.maximum(last - first, 0) // self.stride + 1)
         nth = np.arange(n_tiles.sum()) - np.repeat(np.cumsum(n_tiles) - n_tiles, n_tiles)
         starts = np.repeat(first, n_tiles) + nth * self.stride
-        return np.unique(np.clip(starts[:, None] + self.offsets, 0, chrom_length - width))
+        starts = np.sort(np.clip(starts[:, None] + self.offsets, 0, chrom_length - width).ravel())
+        # Not np.unique: it hashes, and a whole chromosome's starts are nearly sorted.
+        return starts[np.diff(starts, prepend=-1) > 0]
+
+    def tiles(self, region: tuple[int, int], summit: int, chrom_length: int) -> Tiles:
+        """The starts of one region's windows as `starts` has them without shifts, in no memory."""
+        width = self.width(chrom_length)
+        (start, end), most = region, chrom_length - width
+        if end - start <= width:
+            centre = summit if summit >= 0 else (start + end) // 2
+            return Tiles(range(0), min(max(centre - width // 2, 0), most))
+        first = start // self.stride * self.stride
+        last = max(first, -((width - end) // self.stride) * self.stride)
+        return Tiles(range(first, min(last, most), self.stride), min(last, most))
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Window starts: those of a grid, and one behind them."""
+
+    grid: range
+    last: int
+
+    def __len__(self) -> int:
+        return len(self.grid) + 1
+
+    def __getitem__(self, index: int) -> int:
+        return self.grid[index] if index < len(self.grid) else self.last

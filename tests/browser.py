@@ -93,7 +93,7 @@ def visits(chromium: Any) -> Iterator[Callable[..., Visit]]:
         context.set_offline(offline)
         context.add_init_script(script)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         visit = Visit(page)
         lists = {"error": visit.console_errors, "warning": visit.console_warnings}
         page.on("console", lambda message: lists.get(message.type, []).append(message.text))

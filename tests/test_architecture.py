@@ -33,12 +33,13 @@ LAYERS = [
     {"track_nulls"},
     {"calls"},
     {"scoring"},
+    {"trial"},
     {"report"},
     {"runs", "training"},
     {"attributions", "export", "study", "shards"},
-    {"quality"},
+    {"quality", "devices"},
     {"reports"},
-    {"demo"},
+    {"demo", "estimate", "workflow"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -114,11 +115,13 @@ def in_a_fresh_process(code: str) -> str:
         "import gexplain; gexplain.TrainSettings, gexplain.read_bed_data, gexplain.read_csv_data",
         "from gexplain_cli.main import cli; cli.main(['--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['score', '--help'], standalone_mode=False)",
+        "from gexplain_cli.main import cli; cli.main(['check', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['train', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['evaluate', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['report', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['view', '--help'], standalone_mode=False)",
         "from gexplain_cli.main import cli; cli.main(['plot', '--help'], standalone_mode=False)",
+        "import gexplain_cli.workflow; import gexplain; gexplain.write_workflow",
     ],
 )
 def test_neither_torch_nor_transformers_is_loaded_before_a_model_is(action):
@@ -169,11 +172,13 @@ def test_public_names_are_these():
         "explain",
         "load_model",
         "make_report",
+        "merge_shards",
         "plot_region",
         "read_bed_data",
         "read_csv_data",
         "score",
         "train",
+        "write_workflow",
     ]
 
 

@@ -42,7 +42,7 @@ def test_the_track_of_reb1_agrees_with_chip_exo_as_documented(tmp_path):
         data / "sacCer3.fa.gz",
         gexplain.load_model("yeast-tf", device="cpu"),
         output=tmp_path / "out",
-        settings=gexplain.ScoreSettings(target="Reb1"),
+        settings=gexplain.ScoreSettings(target="Reb1", null_regions=0),
     )
     found = tracks.measure_track(run, "Reb1", tracks.merge(read_intervals(promoters)), sites)
     n_sites, top, by_prediction, by_relevance = documented("Reb1")

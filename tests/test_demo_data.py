@@ -68,7 +68,7 @@ def shares(bases, log_odds):
 
 def test_the_script_makes_the_committed_bytes(tmp_path):
     environment = os.environ | {"PYTHONHASHSEED": "7"}
-    subprocess.run([sys.executable, SCRIPT, "--out", tmp_path], check=True, env=environment, timeout=60)
+    subprocess.run([sys.executable, SCRIPT, "--out", tmp_path], check=True, env=environment, timeout=300)
     made = sorted(path.name for path in tmp_path.iterdir())
     assert made == ["decoys.bed", "genome.fa", "genome.fa.fai", "regions.bed", "truth.bed"]
     assert [name for name in made if (tmp_path / name).read_bytes() != (demo_data() / name).read_bytes()] == []

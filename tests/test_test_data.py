@@ -66,7 +66,7 @@ def score_share(bases, log_odds):
 def test_script_makes_the_committed_bytes(tmp_path, n_threads):
     environment = os.environ | {"RAYON_NUM_THREADS": str(n_threads), "PYTHONHASHSEED": str(n_threads)}
     script = TEST_DATA / "make_test_data.py"
-    subprocess.run([sys.executable, script, "--out", tmp_path], check=True, env=environment, timeout=60)
+    subprocess.run([sys.executable, script, "--out", tmp_path], check=True, env=environment, timeout=300)
     made = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
     assert len(made) == 13
     assert sum((tmp_path / path).stat().st_size for path in made) < 2_000_000

@@ -75,6 +75,19 @@ def test_many_regions_need_the_union_of_their_windows():
     assert tiling.starts(regions, np.full(40, -1), 10_000).tolist() == sorted(union)
 
 
+def test_tiles_of_a_region_are_its_starts_without_shifts():
+    generator = np.random.default_rng(2)
+    for _ in range(500):
+        window = int(generator.integers(1, 60))
+        tiling = Tiling(window, int(generator.integers(1, window + 1)))
+        chrom_length = int(generator.integers(1, 300))
+        low, high = sorted(generator.choice(chrom_length + 1, 2, replace=False).tolist())
+        summit = int(generator.integers(low, high)) if generator.integers(2) else -1
+        expected = tiling.starts(np.array([[low, high]]), np.array([summit]), chrom_length).tolist()
+        tiles = tiling.tiles((low, high), summit, chrom_length)
+        assert [tiles[index] for index in range(len(tiles))] == expected
+
+
 @pytest.mark.parametrize("arguments", [(0, 1), (100, 0), (100, 101), (100, 50, 0), (100, 50, 101)])
 def test_settings_that_leave_gaps_are_refused(arguments):
     with pytest.raises(UsageError, match="expected"):

@@ -1,12 +1,13 @@
 """The `gexplain` command: its sub-commands, loaded when they are asked for, and how errors leave the program.
 
 Exit codes: 0 done, 1 the run failed, 2 usage, 3 bad input, 4 regions skipped under --strict, 130 interrupted,
-141 the reader of standard output closed it.
+141 the reader of standard output closed it, 143 terminated (SIGTERM, as batch systems send it).
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -15,15 +16,17 @@ import click
 
 import gexplain
 from gexplain.errors import GexplainError, RunError, UsageError
-from gexplain_cli.exits import INTERRUPTED, READER_GONE
+from gexplain_cli.exits import INTERRUPTED, READER_GONE, TERMINATED
 
 # Name to (module, one line of help); a module is imported when its command is called, torch with it.
 COMMANDS = {
     "score": ("gexplain_cli.score", "Relevance tracks of regions of a genome."),
+    "check": ("gexplain_cli.check", "What a run would do, and what it would take."),
     "report": ("gexplain_cli.report", "The page of a finished run, made again."),
     "view": ("gexplain_cli.view", "A finished run's report and genome browser, on this machine."),
     "plot": ("gexplain_cli.plot", "A figure of one place, for a paper or a talk."),
     "merge": ("gexplain_cli.merge", "Shards of a run, made on many machines, joined to one."),
+    "workflow": ("gexplain_cli.workflow", "A run on many machines, by Snakemake."),
     "seqlets": ("gexplain_cli.seqlets", "Spans of high and low relevance, as BED."),
     "hits": ("gexplain_cli.hits", "Motif matches that the model uses, as BED."),
     "evaluate": ("gexplain_cli.evaluate", "Are the explanations right? Metrics of every method."),
@@ -76,7 +79,24 @@ def main() -> None:
     # Python has None for a stream that its caller closed (>&-).
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - open as long as the process
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
-    sys.exit(_run())
+    sys.exit(_run_until_terminated())
+
+
+def _run_until_terminated() -> int:
+    """SIGTERM is told, and what is done kept, as with Ctrl-C."""
+    is_terminated = False
+
+    def stop(*_: object) -> None:
+        nonlocal is_terminated
+        is_terminated = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        code = _run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return TERMINATED if is_terminated and code == INTERRUPTED else code
 
 
 def _run() -> int:
@@ -96,6 +116,9 @@ def _run() -> int:
     except (ReaderGoneError, BrokenPipeError):
         _drop_output()
         return READER_GONE
+    except MemoryError:
+        mend = "take smaller batches or windows, or a machine with more; what can be resumed then goes on"
+        return _tell(str(RunError("out of memory", hint=mend)), RunError.exit_code)
     except OSError as error:
         _drop_output()
         mend = "make room on the disk, or give a place that can be written"

@@ -7,10 +7,12 @@ import sys
 
 import click
 
+from gexplain.errors import GexplainError
+from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.options import device_option
 from gexplain_cli.progress import RUN_STAGES, show_stages
-from gexplain_cli.score import summary, warn
+from gexplain_cli.score import only_without_report, summary, warn
 
 
 @click.command(name="merge", short_help="Shards of a run, made on many machines, joined to one.")
@@ -56,20 +58,31 @@ def command(
     if threads is not None:
         torch.set_num_threads(threads)
     with show_stages(*RUN_STAGES, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
-        run, loaded = merge_shards(
-            shards,
-            output,
-            regions=regions,
-            genome=genome,
-            model=model,
-            device=device,
-            force=force,
-            progress=progress,
-            call_progress=call_progress,
-            command=shlex.join(["gexplain", *sys.argv[1:]]),
-        )
-        if makes_report:
-            complete_report(run, loaded, genome, progress=report_progress, quality_progress=quality_progress)
+        run = None
+        try:
+            run, loaded = merge_shards(
+                shards,
+                output,
+                regions=regions,
+                genome=genome,
+                model=model,
+                device=device,
+                force=force,
+                progress=progress,
+                call_progress=call_progress,
+                command=shlex.join(["gexplain", *sys.argv[1:]]),
+            )
+            if makes_report:
+                complete_report(run, loaded, genome, progress=report_progress, quality_progress=quality_progress)
+        except KeyboardInterrupt:
+            # That would discard what is done.
+            again = shlex.join(["gexplain", *(word for word in sys.argv[1:] if word != "--force")])
+            what = "interrupted" if run is None else f"interrupted; {only_without_report(run.path)}"
+            raise InterruptedRunError(what, hint=f"to go on: {again}") from None
+        except GexplainError as error:
+            if run is not None:
+                error.detail = "\n".join(filter(None, [error.detail, only_without_report(run.path)]))
+            raise
     warn(run.warnings)
     if not quiet:
         click.echo(summary(run.path, run.manifest), err=True)

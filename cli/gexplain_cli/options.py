@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -16,6 +17,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 device_option = click.option(
     "-d", "--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N."
+)
+
+
+devices_option = click.option(
+    "-d",
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME[,NAME...]",
+    help="auto, cpu, cuda or cuda:N; several, or all (GPUs), each read parts of the run in a process of its own.",
 )
 
 
@@ -43,6 +54,20 @@ match_p_option = click.option(
     metavar="P",
     help="Motif matches below this p-value are looked at (FIMO).",
 )
+
+
+def use_threads(n_threads: int | None) -> None:
+    """Have torch, numba and the tokenizer use so many threads; all there are, if None. Loads torch.
+
+    numba and the tokenizer read their number when they begin.
+    """
+    if n_threads is None:
+        return
+    for variable in ("NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ[variable] = str(n_threads)
+    import torch
+
+    torch.set_num_threads(n_threads)
 
 
 def model_or_default(model: str | None) -> str:
@@ -93,11 +118,23 @@ def region_options(command: Command) -> Command:
     return command
 
 
-def compute_options(command: Command, *, batch_size: int = 16) -> Command:
-    """Where and how the model runs. batch_size: the default."""
+def _batch_size(text: str) -> int | str:
+    if text != "auto" and not (text.isdecimal() and int(text) >= 1):
+        raise click.BadParameter(f"{text!r}: expected a number from 1, or auto")
+    return text if text == "auto" else int(text)
+
+
+def compute_options(
+    command: Command,
+    *,
+    device: Callable[[Command], Command] = device_option,
+    batch_size: int | Literal["auto"] = 16,
+) -> Command:
+    """Where and how the model runs. device: the option; batch_size: the default."""
+    is_auto = batch_size == "auto"
     for decorate in reversed(
         (
-            device_option,
+            device,
             click.option(
                 "--dtype",
                 type=click.Choice(CHOICES["dtype"]),
@@ -108,11 +145,12 @@ def compute_options(command: Command, *, batch_size: int = 16) -> Command:
             click.option(
                 "-b",
                 "--batch-size",
-                type=click.IntRange(min=1),
+                type=_batch_size if is_auto else click.IntRange(min=1),
                 default=batch_size,
                 show_default=True,
-                metavar="N",
-                help="Sequences at once; one on both strands is two.",
+                metavar="N|auto" if is_auto else "N",
+                help="Sequences at once; one on both strands is two."
+                + (" auto: 16 on a CPU, fewer if long; on a GPU, what keeps it busy and fits." if is_auto else ""),
             ),
             click.option(
                 "-p", "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: all]"

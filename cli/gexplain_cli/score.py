@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.options import (
     compute_options,
+    devices_option,
     match_p_option,
     model_option,
     model_or_default,
@@ -24,6 +26,7 @@ from gexplain_cli.options import (
     refuse_ignored,
     region_options,
     split_paths,
+    use_threads,
 )
 from gexplain_cli.progress import RUN_STAGES, show_stages
 from gexplain_cli.report import in_pictures
@@ -141,9 +144,10 @@ from gexplain_cli.report import in_pictures
     metavar="I/N",
     help="Read one of N shares of the windows, into a DIR of its own; `gexplain merge` joins them to one run.",
 )
+@click.option("--dry-run", is_flag=True, help="Write nothing; say what the run would take, as `gexplain check` does.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with an interrupted run.")
 @click.option("--force", is_flag=True, help="Replace another run's output.")
-@compute_options
+@partial(compute_options, device=devices_option, batch_size="auto")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def command(
     paths: tuple[str, ...],
@@ -156,6 +160,7 @@ def command(
     formats: str,
     makes_report: bool,
     shard: str | None,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Explain a model's prediction over REGIONS (BED or narrowPeak, plain or gzip; - is standard input) of GENOME
@@ -173,27 +178,30 @@ def command(
     """  # noqa: D301 - click wants the control character
     if not output:
         raise UsageError("-o is empty; expected a directory to write, or -", hint="is a shell variable not set?")
-    _refuse_what_is_ignored(
+    if dry_run:
+        from gexplain_cli.check import tell_estimate
+
+        tell_estimate(paths, region, model, output, threads, chroms, formats, makes_report, shard, **options)
+        return
+    refuse_what_is_ignored(
         is_stream=output == "-", has_calls=options["null_regions"] != 0, has_hits=options["motifs"] != "none"
     )
-    settings = ScoreSettings(chroms=_listed(chroms), formats=_listed(formats), **options)  # type: ignore[arg-type]
+    names = devices_named(options, streams=output == "-", is_shard=shard is not None)
+    settings = ScoreSettings(chroms=listed(chroms), formats=listed(formats), **options)  # type: ignore[arg-type]
     share = None if shard is None else parse_shard(shard)
     source, genome = split_paths(paths, region)
     with open_inputs(source, genome, settings) as inputs:
         # Torch is loaded here and not before: bad input is told at once.
         from gexplain import runs
-        from gexplain.models.model import load_model
+        from gexplain.devices import has_parts, score_on_devices
+        from gexplain.models.model import choose_devices, load_model
 
         keep_freed_memory()
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
+        use_threads(threads)
         warn(inputs.warnings)
         told = len(inputs.warnings)
-        loaded = load_model(
-            model_or_default(model), device=settings.device or "auto", dtype=settings.dtype or "float32"
-        )
+        devices = choose_devices(names)
+        loaded = load_model(model_or_default(model), device=str(devices[0]), dtype=settings.dtype or "float32")
         with show_stages(*RUN_STAGES, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
             if output == "-":
                 warnings = runs.stream_bedgraph(inputs, loaded, sys.stdout, settings=settings, progress=progress)
@@ -209,7 +217,8 @@ def command(
                         joined = "gexplain merge SHARDS... -o OUT"
                         click.echo(f"shard {shard} is done: {done.folder}; when all are: {joined}", err=True)
                     return
-                run = runs.score_inputs(
+                in_parts = len(devices) > 1 or has_parts(output)
+                run = (partial(score_on_devices, devices=devices) if in_parts else runs.score_inputs)(
                     inputs,
                     loaded,
                     output=output,
@@ -228,18 +237,18 @@ def command(
                 # Those two would discard what is done.
                 words = [word for word in sys.argv[1:] if word not in ("--force", "--no-resume")]
                 again = shlex.join(["gexplain", *words])
-                what = "interrupted" if run is None else f"interrupted; {_only_without_report(run.path)}"
+                what = "interrupted" if run is None else f"interrupted; {only_without_report(run.path)}"
                 raise InterruptedRunError(what, hint=f"to go on, the same regions again: {again}") from None
             except GexplainError as error:
                 if run is not None:
-                    error.detail = "\n".join(filter(None, [error.detail, _only_without_report(run.path)]))
+                    error.detail = "\n".join(filter(None, [error.detail, only_without_report(run.path)]))
                 raise
     warn(run.warnings[told:])
     if not quiet:
         click.echo(summary(run.path, run.manifest), err=True)
 
 
-def _refuse_what_is_ignored(*, is_stream: bool, has_calls: bool, has_hits: bool) -> None:
+def refuse_what_is_ignored(*, is_stream: bool, has_calls: bool, has_hits: bool) -> None:
     """Refuse options on the command line that another one leaves without meaning."""
     of_hits = ["match_p"]
     of_calls = ["motifs", "q", *of_hits, "tabix", "seed"]
@@ -254,11 +263,24 @@ def _refuse_what_is_ignored(*, is_stream: bool, has_calls: bool, has_hits: bool)
     refuse_ignored(ignored, f"with {why}")
 
 
+def devices_named(options: dict[str, Any], *, streams: bool, is_shard: bool) -> str:
+    """The devices that are named; taken out of the options where they are several, which settings are not of."""
+    names: str = options["device"]
+    if names != "all" and "," not in names:
+        return names
+    if streams or is_shard:
+        what = "-o -" if streams else "--shard"
+        raise UsageError(f"--device {names}: {what} is read by one device", hint="name one, or write a whole run")
+    options["device"] = None
+    return names
+
+
 # Parameters of what is in a run's folder, beside its calls.
 _OF_A_FOLDER = ["formats", "force", "resume", "null_regions", "makes_report", "shard"]
 
 
-def _only_without_report(path: Path) -> str:
+def only_without_report(path: Path) -> str:
+    """What is to be told of a run that was finished before something went wrong."""
     return f"{path} is a finished run, and lacks its report alone"
 
 
@@ -292,5 +314,6 @@ def _called(calls: Mapping[str, Any] | None) -> list[str]:
     return [f"{' and '.join(words)}, told from {count(calls['null']['regions'], 'shuffled region')}"]
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """The items of a comma-separated list."""
     return tuple(item.strip() for item in text.split(",") if item.strip())

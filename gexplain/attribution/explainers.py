@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
@@ -14,11 +14,13 @@ from torch import Tensor
 from gexplain.arrays import FloatArray, IntArray
 from gexplain.attribution.attention import attention, attention_rollout
 from gexplain.attribution.attnlrp import relevance_of_batch
+from gexplain.attribution.batches import Batch, BatchSize, Computed, Room
 from gexplain.attribution.chance import SEED, random_relevance
 from gexplain.attribution.cnn_lrp import EPSILON, lrp
 from gexplain.attribution.deeplift import N_REFERENCES, deeplift, deeplift_shap
 from gexplain.attribution.gradients import IG_STEPS, gradient_x_input, integrated_gradients, saliency
 from gexplain.attribution.perturbation import ism, occlusion_base, occlusion_token
+from gexplain.attribution.readings import Reading, readings_of
 from gexplain.attribution.relevance import BatchRelevance
 from gexplain.attribution.target import Explained, Target, parse_target
 from gexplain.errors import RunError, UsageError
@@ -28,12 +30,10 @@ from gexplain.models.model import (
     DnaBert2Model,
     Kind,
     Model,
-    batches_of_like_length,
     orient,
 )
 from gexplain.models.rules import ATTN_LRP, CP_LRP, Rules
 from gexplain.projection import PROJECTIONS
-from gexplain.tokens import Tokens
 
 AUTO = "auto"
 """In place of a method: the first that METHODS has for the model's kind."""
@@ -42,40 +42,25 @@ AUTO = "auto"
 _READ: dict[Strand, tuple[Strand, ...]] = {".": ("+", "-"), "+": ("+",), "-": ("-",)}
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """All that one pass over one sequence says of K explained values.
+class Explainer(Protocol):
+    """What the pipeline asks of a model and a method: readings of DNA strings, whatever the model reads them as.
 
-    relevance: (K, L) per nucleotide of the sequence as given. token_relevance: (K, T) and token_spans: (T, 2),
-    of the strand read first, in the coordinates of the sequence as given. logits: (n_targets,) float64, the
-    mean of the strands. explained: (K,) the value explained. words: (K,) the sum over all tokens; special:
-    (K,) the part of it on [CLS] and [SEP], which no nucleotide receives. ledger: name to (K,), what the rules
-    leave with constants; empty for a method that keeps no ledger. completeness_error: (K,), what the explained value
-    is more than the baseline's, less `words`; None for a method that follows no path from a baseline. At the level of
-    nucleotides, as of every method of a CNN, the tokens are the bases: T is L, each has a span of one, none is
-    special.
+    In three steps, which may run on three threads: `batches` on the CPU, `compute` where the model is, `readings` on
+    the CPU again.
     """
 
-    relevance: FloatArray
-    token_relevance: FloatArray
-    token_spans: IntArray
-    logits: FloatArray
-    explained: FloatArray
-    words: FloatArray
-    special: FloatArray
-    ledger: Mapping[str, FloatArray]
-    completeness_error: FloatArray | None = None
-
-
-class Explainer(Protocol):
-    """What the pipeline asks of a model and a method: readings of DNA strings, whatever the model reads them as."""
-
     @property
-    def batch_size(self) -> int:
+    def batch_size(self) -> BatchSize:
         """Sequences that go through the model at once."""
 
-    def read(self, sequences: Sequence[str], target: Target, strand: Strand = "+") -> list[Reading]:
-        """One reading per sequence, in order; "." reads both strands and averages."""
+    def batches(self, sequences: Sequence[str], strand: Strand) -> list[Batch]:
+        """The sequences as the model reads them, in batches; "." reads both strands."""
+
+    def compute(self, batch: Batch, target: Target) -> list[Computed]:
+        """The relevance of a batch, in parts where it did not fit."""
+
+    def readings(self, computed: Computed) -> list[Reading]:
+        """One reading per sequence of a batch, in its order; of both strands, the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +93,15 @@ class TokenExplainer:
     """A model, a method and a projection: one explainer of DNA strings.
 
     method: "auto" becomes the one that is best for the model's kind. Where the tokens are the bases, as of a CNN, all
-    projections are the same. Raises UsageError for a method that the model's kind does not have, or that needs a
-    package which is not installed.
+    projections are the same. batch_size: rows that go through the model at once, or "auto" (see `Room`). Raises
+    UsageError for a method that the model's kind does not have, or that needs a package which is not installed.
     """
 
     model: Model
     method: str = AUTO
     projection: str = "uniform"
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: BatchSize = DEFAULT_BATCH_SIZE
+    _room: Room = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         methods = METHODS[self.model.kind]
@@ -127,7 +113,7 @@ class TokenExplainer:
         ):
             if name not in known:
                 raise UsageError(f"no {what}", hint=f"one of {', '.join(known)}")
-        if self.batch_size < 1:
+        if self.batch_size != "auto" and self.batch_size < 1:
             raise UsageError(f"a batch size of {self.batch_size}", hint="at least 1")
         package = methods[self.method].needs
         if package and find_spec(package) is None:
@@ -135,6 +121,7 @@ class TokenExplainer:
                 f"method {self.method!r} is computed by {package}, which is not installed",
                 hint=f"pip install {package}, or gexplain[{package}]",
             )
+        object.__setattr__(self, "_room", Room(self.batch_size, self.model))
 
     @property
     def level(self) -> Level:
@@ -151,15 +138,54 @@ class TokenExplainer:
 
         batch_size counts rows: a sequence on both strands is two.
         """
-        strands = _READ[strand]
-        tokens = self.model.tokens(sequences, strands)
-        lengths = np.array([len(one.ids) for one in tokens]).reshape(-1, len(strands)).max(1)
         readings: dict[int, Reading] = {}
-        for batch in batches_of_like_length(lengths, max(1, self.batch_size // len(strands))):
-            batch_tokens = [tokens[index * len(strands) + s] for index in batch for s in range(len(strands))]
-            batch_sequences = [sequences[index] for index in batch]
-            readings.update(zip(batch, self._read_batch(batch_sequences, batch_tokens, strands, target), strict=True))
-        return [readings[index] for index in range(len(sequences))]
+        for batch in self.batches(sequences, strand):
+            for computed in self.compute(batch, target):
+                readings.update(zip(computed.batch.places.tolist(), self.readings(computed), strict=True))
+        return [readings[place] for place in range(len(sequences))]
+
+    def batches(self, sequences: Sequence[str], strand: Strand) -> list[Batch]:
+        """The sequences as the model reads them, those of like length together; "." reads both strands."""
+        strands = _READ[strand]
+        n_strands = len(strands)
+        tokens = self.model.tokens(sequences, strands)
+        lengths = np.array([len(one.ids) for one in tokens], dtype=np.int64).reshape(-1, n_strands).max(1)
+        return [
+            Batch(
+                places,
+                [sequences[place] for place in places],
+                strands,
+                [tokens[place * n_strands + nth] for place in places for nth in range(n_strands)],
+            )
+            for places in self._room.batches(lengths, n_strands)
+        ]
+
+    def compute(self, batch: Batch, target: Target) -> list[Computed]:
+        """The relevance of a batch; of an "auto" batch size in halves, where the whole does not fit.
+
+        Raises RunError where the device has no memory for it.
+        """
+        if self._room.has_for(batch):
+            try:
+                return [Computed.of(batch, self._relevance(batch, target))]
+            except RuntimeError as error:
+                if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                    raise
+                if not self._room.halve(batch):
+                    raise self._out_of_memory(batch) from error
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()  # blocks of the large batch, which the smaller ones might not fit in
+        return [computed for half in batch.halves() for computed in self.compute(half, target)]
+
+    def readings(self, computed: Computed) -> list[Reading]:
+        """One reading per sequence of a batch, in its order; of both strands, the mean."""
+        return readings_of(
+            computed.batch,
+            computed.wait(),
+            PROJECTIONS[self.projection],
+            self.level == "nucleotide",
+            self.model.result_dtype,
+        )
 
     def explain(self, sequences: Sequence[str], target: Target) -> list[Explanation]:
         """One explanation per sequence, of the strand as given."""
@@ -178,83 +204,19 @@ class TokenExplainer:
             for one in self.read(sequences, target)
         ]
 
-    def _read_batch(
-        self, sequences: Sequence[str], tokens: Sequence[Tokens], strands: Sequence[Strand], target: Target
-    ) -> list[Reading]:
-        """Readings of one batch; the strands of a sequence are neighbouring rows of `tokens`."""
-        method = METHODS[self.model.kind][self.method]
-        try:
-            if isinstance(method, SequenceMethod):
-                texts = [orient(sequence, strand) for sequence in sequences for strand in strands]
-                result = method.relevance(self.model, texts, target, len(strands), self.batch_size)
-            else:
-                result = method.relevance(self.model, *self.model.pad(tokens), target, len(strands))
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise
-            n_tokens = max(len(one.ids) for one in tokens)
-            raise RunError(
-                f"out of memory on {self.model.device}, with {len(tokens)} sequences of {n_tokens} tokens",
-                hint="use a smaller --batch-size or --window; the same command then goes on where it stopped",
-            ) from error
-        relevance_KBT = result.token_relevance.cpu().numpy().astype(self.model.result_dtype, copy=False)
-        if not np.isfinite(relevance_KBT).all():
-            raise RunError("the relevance of a window is not finite", hint="use --dtype float32, if you did not")
-        logits_WN = result.logits.double().cpu().numpy()
-        explained_KW = result.explained.double().cpu().numpy()
-        ledger = {name: amount.cpu().numpy() for name, amount in result.ledger.items()}
-        error_KW = None if result.completeness_error is None else result.completeness_error.double().cpu().numpy()
-        readings = []
-        for w, sequence in enumerate(sequences):
-            rows = range(w * len(strands), (w + 1) * len(strands))
-            of_bases = _spans_of_bases(len(sequence)) if method.level == "nucleotide" else None
-            per_strand = [
-                self._on_forward_strand(
-                    relevance_KBT[:, row],
-                    tokens[row].spans if of_bases is None else of_bases,
-                    len(sequence),
-                    strand,
-                )
-                for row, strand in zip(rows, strands, strict=True)
-            ]
-            values, token_relevance, spans = per_strand[0]
-            if len(per_strand) > 1:
-                values = np.mean([one[0] for one in per_strand], axis=0, dtype=values.dtype)
-            words_K = np.mean([relevance_KBT[:, row].sum(-1, dtype=np.float64) for row in rows], axis=0)
-            bases_K = np.mean(
-                [one[1][:, one[2][:, 1] > one[2][:, 0]].sum(-1, dtype=np.float64) for one in per_strand], axis=0
-            )
-            readings.append(
-                Reading(
-                    relevance=values,
-                    token_relevance=token_relevance,
-                    token_spans=spans,
-                    logits=logits_WN[w],
-                    explained=explained_KW[:, w],
-                    words=words_K,
-                    special=words_K - bases_K,
-                    ledger={name: amount_KW[:, w] for name, amount_KW in ledger.items()},
-                    completeness_error=None if error_KW is None else error_KW[:, w],
-                )
-            )
-        return readings
+    def _relevance(self, batch: Batch, target: Target) -> BatchRelevance:
+        method, n_strands = METHODS[self.model.kind][self.method], len(batch.strands)
+        if isinstance(method, SequenceMethod):
+            texts = [orient(sequence, strand) for sequence in batch.sequences for strand in batch.strands]
+            return method.relevance(self.model, texts, target, n_strands, self._room.rows(batch.width))
+        return method.relevance(self.model, *self.model.pad(batch.tokens), target, n_strands)
 
-    def _on_forward_strand(
-        self, relevance_KT: FloatArray, spans: IntArray, width: int, strand: Strand
-    ) -> tuple[FloatArray, FloatArray, IntArray]:
-        """(K, L) per nucleotide, (K, T) per token and spans (T, 2), in the coordinates of the forward strand."""
-        project = PROJECTIONS[self.projection]
-        relevance_KT = relevance_KT[:, : len(spans)]
-        values = np.stack([project(row, spans, width) for row in relevance_KT])
-        if strand == "-":
-            return values[:, ::-1], relevance_KT, width - spans[:, ::-1]
-        return values, relevance_KT, spans
-
-
-def _spans_of_bases(width: int) -> IntArray:
-    """(L, 2): every base a token of its own."""
-    borders = np.arange(width + 1)
-    return np.stack([borders[:-1], borders[1:]], axis=1)
+    def _out_of_memory(self, batch: Batch) -> RunError:
+        mend = "a smaller --window" if len(batch.sequences) == 1 else "a smaller --batch-size or --window"
+        return RunError(
+            f"out of memory on {self.model.device}, with {len(batch.tokens)} sequences of {batch.width} tokens",
+            hint=f"use {mend}; the same command then goes on where it stopped",
+        )
 
 
 def explain(

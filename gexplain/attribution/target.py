@@ -39,7 +39,7 @@ class Target:
         """(K, B, N): the vectors v such that the explained values are v . logits."""
         n_targets = logits_BN.shape[1]
         if self.classes:
-            index = torch.tensor(self.classes, device=logits_BN.device)
+            index = torch.tensor(self.classes).to(logits_BN.device, non_blocking=True)  # a GPU is not waited for
             chosen_KB = index[:, None].expand(-1, logits_BN.shape[0])
         else:
             chosen_KB = logits_BN.argmax(1)[None]

@@ -71,6 +71,8 @@ class ZoomLevels:
 
     def _write(self, bins: NDArray[np.void], *, is_last: bool) -> None:
         for level in self._levels:
+            if not len(bins) and not is_last:
+                break
             level.write(self._spool, bins, self._chrom, self._lengths[self._chrom])
             bins = level.merge(bins, is_last=is_last)
 
@@ -107,11 +109,14 @@ class _ZoomLevel:
         self.reduction = reduction
         self.n_records = 0
         self._blocks = BlockList()
-        self._records = np.empty(0, dtype=ZOOM_RECORD)
+        self._records: list[NDArray[np.void]] = []
+        self._n_in_block = 0
         self._waiting = np.empty(0, dtype=_BIN)
 
     def write(self, spool: IO[bytes], bins: NDArray[np.void], chrom_id: int, length: int) -> None:
         """Add bins, (n,), of a chromosome."""
+        if not len(bins):  # a null has thousands of chromosomes, each shorter than most bins
+            return
         records = np.empty(len(bins), dtype=ZOOM_RECORD)
         records["chrom"] = chrom_id
         records["start"] = bins["index"] * self.reduction
@@ -121,13 +126,15 @@ class _ZoomLevel:
             for field in ("count", "min", "max", "sum", "squares"):
                 records[field] = bins[field]
         self.n_records += len(records)
-        self._records = np.concatenate([self._records, records])
-        while len(self._records) >= ZOOM_RECORDS_PER_BLOCK:
-            self._write_block(spool)
+        self._records.append(records)
+        self._n_in_block += len(records)
+        if self._n_in_block >= ZOOM_RECORDS_PER_BLOCK:
+            self._write_blocks(spool, self._n_in_block // ZOOM_RECORDS_PER_BLOCK)
 
     def merge(self, bins: NDArray[np.void], *, is_last: bool) -> NDArray[np.void]:
         """The bins of the next level that are complete with `bins`, (n,); is_last: the chromosome ends."""
-        bins = np.concatenate([self._waiting, bins])
+        if len(self._waiting):
+            bins = np.concatenate([self._waiting, bins])
         index = bins["index"] // BINS_PER_BIN
         n_complete = len(bins) if is_last or not len(bins) else int(np.searchsorted(index, index[-1]))
         self._waiting = bins[n_complete:].copy()
@@ -135,8 +142,8 @@ class _ZoomLevel:
 
     def flush(self, spool: IO[bytes]) -> None:
         """Write the records that do not fill a block."""
-        if len(self._records):
-            self._write_block(spool)
+        if self._n_in_block:
+            self._write_blocks(spool, 1)
 
     def copy(self, spool: IO[bytes], file: IO[bytes]) -> Place:
         """Append the level and its index to the file; returns where they are."""
@@ -151,11 +158,14 @@ class _ZoomLevel:
         file.writelines(pack_index(leaves, index, self.n_records, ZOOM_RECORDS_PER_BLOCK))
         return Place(self.reduction, data, index)
 
-    def _write_block(self, spool: IO[bytes]) -> None:
-        block, self._records = np.split(self._records, [ZOOM_RECORDS_PER_BLOCK])
-        first, last = block[0], block[-1]
-        start, end = (int(first["chrom"]), int(first["start"])), (int(last["chrom"]), int(last["end"]))
-        self._blocks.write(spool, block.tobytes(), start, end)
+    def _write_blocks(self, spool: IO[bytes], n_blocks: int) -> None:
+        records = np.concatenate(self._records)
+        for _ in range(n_blocks):
+            block, records = np.split(records, [ZOOM_RECORDS_PER_BLOCK])
+            first, last = block[0], block[-1]
+            start, end = (int(first["chrom"]), int(first["start"])), (int(last["chrom"]), int(last["end"]))
+            self._blocks.write(spool, block.tobytes(), start, end)
+        self._records, self._n_in_block = [records], len(records)
 
 
 def _bin_values(positions: IntArray, values: NDArray[np.float32]) -> NDArray[np.void]:
@@ -175,6 +185,10 @@ def _bin_values(positions: IntArray, values: NDArray[np.float32]) -> NDArray[np.
 
 def _merge_bins(bins: NDArray[np.void], index: IntArray) -> NDArray[np.void]:
     """Bins, (n,), of one index, (n,), taken together."""
+    if len(bins) < 2:
+        merged = bins.copy()
+        merged["index"] = index
+        return merged
     first = np.flatnonzero(np.diff(index, prepend=-1))
     merged = np.empty(len(first), dtype=_BIN)
     merged["index"] = index[first]

@@ -117,8 +117,8 @@ class _Bert(nn.Module):
 class _Embeddings(nn.Module):
     def __init__(self, config: DnaBert2Config, dropout: float) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.word_embeddings = _embedding(config.vocab_size, config.hidden_size)
+        self.token_type_embeddings = _embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(dropout)
 
@@ -205,6 +205,12 @@ class _Pooler(nn.Module):
     def __init__(self, config: DnaBert2Config) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+
+def _embedding(n_rows: int, width: int) -> nn.Embedding:
+    """As nn.Embedding makes it, which on the meta device loads torch's compiler, a second, to draw no numbers."""
+    weight = torch.empty(n_rows, width)
+    return nn.Embedding(n_rows, width, _weight=weight if weight.is_meta else nn.init.normal_(weight))
 
 
 def _linear(layer: nn.Linear, x: Tensor, name: str, ledger: Ledger | None) -> Tensor:

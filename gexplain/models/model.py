@@ -10,9 +10,10 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -119,8 +120,14 @@ class Model(ABC):
         for row, one in zip(ids, tokens, strict=True):
             row[: len(one.ids)] = one.ids
         mask = np.arange(lengths.max()) < lengths[:, None]
-        on_device = torch.from_numpy(ids).to(self.device)
-        return on_device, None if mask.all() else torch.from_numpy(mask).to(self.device, torch.float32)
+        return self._send(ids), None if mask.all() else self._send(mask.astype(np.float32))
+
+    def _send(self, values: npt.NDArray[Any]) -> Tensor:
+        """The values on the device; a GPU is not waited for, which may be busy with the batch before."""
+        tensor = torch.from_numpy(values)
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     @abstractmethod
     def embed(self, ids_BT: Tensor) -> Tensor:
@@ -284,6 +291,10 @@ def choose_device(name: str) -> torch.device:
     """The torch device that a name means; UsageError where it is not on this machine."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "all" or "," in name:
+        raise UsageError(
+            f"device {name!r} is several, where one is used", hint="gexplain score takes several, for a whole run"
+        )
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -299,6 +310,19 @@ def choose_device(name: str) -> torch.device:
             hint="use --device cpu, or install a CUDA build of torch",
         )
     return torch.device("cuda", device.index or 0)
+
+
+def choose_devices(names: str) -> list[torch.device]:
+    """The torch devices that "cuda:0,cuda:1" or "all" (GPUs) means; UsageError where one is not on this machine."""
+    if names != "all":
+        return [choose_device(name.strip()) for name in names.split(",")]
+    found = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    if not found:
+        raise UsageError(
+            "device 'all': this machine has no CUDA device that torch can use",
+            hint="use --device cpu, or install a CUDA build of torch",
+        )
+    return found
 
 
 def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[IntArray]:

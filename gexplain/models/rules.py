@@ -117,7 +117,7 @@ class _GluIdentityUniform(Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (gate_up,) = ctx.saved_tensors
         width = gate_up.shape[-1]
-        result = gate_up.new_empty(gate_up.shape)
+        result: Tensor = gate_up.new_empty(gate_up.shape)
         # On a CPU a few tokens at a time: six passes over what is in the cache.
         n_tokens = max(1, _CACHED_VALUES // width) if gate_up.device.type == "cpu" else gate_up.numel()
         for kept, grad, written in zip(

@@ -29,7 +29,9 @@ from gexplain.report.igv import write_igv_session
 from gexplain.report.plain_text import spell_in_ascii
 
 BROWSER = "browser"
-BROWSER_FILES = (BROWSER, "igv_session.xml", *HUB_FILES)
+IGV_SESSION = "igv_session.xml"
+"""The last that is written, and the first that goes: where it is, all others are whole."""
+BROWSER_FILES = (BROWSER, *HUB_FILES, IGV_SESSION)
 """Files and folders in a run's directory that `write_browser_files` writes, some only of some runs."""
 LEAST_FLANK = 200
 """Letters of the reference on either side of a scored region; at least a window of them."""
@@ -74,8 +76,9 @@ def write_browser_files(
     """
     check_assembly(assembly)
     folder = work / BROWSER
-    shutil.rmtree(folder, ignore_errors=True)
     try:
+        (work / IGV_SESSION).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     except OSError as error:
         raise write_error(folder, error) from error
@@ -87,8 +90,8 @@ def write_browser_files(
     for name, schema, style in (("seqlets", SEQLETS, _style_seqlet), ("hits", HITS, _style_hit)):
         if (work / f"{name}.bed").exists():
             _write_calls(folder / f"{name}.bb", work / f"{name}.bed", schema, style, genome)
-    write_igv_session(work / "igv_session.xml", out, manifest)
     note = write_hub(work, manifest, genome, places.first(), assembly=assembly)
+    write_igv_session(work / IGV_SESSION, out, manifest)
     return [note] if note else []
 
 

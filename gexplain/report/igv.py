@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gexplain.genome.intervals import Interval, format_region
+from gexplain.work_folder import write_whole
 
 _SUFFIXES = {"bigwig": ".bw", "bedgraph": ".bedGraph"}  # what IGV reads, the better one first
 # Characters that no XML 1.0 document can hold, escaped or not.
@@ -59,7 +60,7 @@ def write_igv_session(path: Path, out: Path, manifest: Mapping[str, Any]) -> Non
     for stem, file in features.items():
         ET.SubElement(reference, "Track", _FEATURES[stem], id=file)
     ET.indent(session)
-    ET.ElementTree(session).write(path, encoding="utf-8", xml_declaration=True)
+    write_whole(path, ET.tostring(session, encoding="utf-8", xml_declaration=True).decode())
 
 
 def _relative_path(path: Path, directory: Path) -> str:

@@ -22,7 +22,6 @@ import numpy as np
 from gexplain.errors import count
 from gexplain.genome.fasta import Genome
 from gexplain.genome.intervals import format_region
-from gexplain.genome.tracks import partial_path, write_error
 from gexplain.motifs.database import MotifSet
 from gexplain.report.figure import Figure
 from gexplain.report.igv_asset import PUBLIC_ADDRESS
@@ -40,6 +39,7 @@ from gexplain.report.sparklines import RelevanceTracks
 from gexplain.report.svg import shortened
 from gexplain.report.table_data import table_data, to_script
 from gexplain.run_folder import QUALITY, REPORT, Run
+from gexplain.work_folder import write_whole
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -106,14 +106,7 @@ def write_report(
     be written.
     """
     path = run.path / REPORT
-    html = _page(run, genome, motifs, top, progress)
-    partial = partial_path(path)
-    try:
-        partial.write_text(html, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise write_error(path, error) from error
+    write_whole(path, _page(run, genome, motifs, top, progress))
     return path
 
 

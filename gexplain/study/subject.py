@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 
 from gexplain.arrays import FloatArray, IntArray
-from gexplain.attribution.explainers import METHODS, Reading, TokenExplainer
+from gexplain.attribution.explainers import METHODS, TokenExplainer
 from gexplain.attribution.passes import count_passes
+from gexplain.attribution.readings import Reading
 from gexplain.attribution.target import Explained, Target
 from gexplain.evaluation.levels import AGGREGATIONS
 from gexplain.genome.intervals import Strand

@@ -9,7 +9,8 @@ import shutil
 import pytest
 from tiny import tiny_cnn
 
-from gexplain.demo import FACTORS
+from gexplain import demo
+from gexplain.demo import FACTORS, demo_data
 
 
 @pytest.fixture
@@ -20,7 +21,20 @@ def small_zoo(zoo):
     return zoo
 
 
-def test_it_prints_what_the_table_of_sites_holds(run, small_zoo, tmp_path):
+@pytest.fixture
+def small_data(tmp_path, monkeypatch):
+    """The demo's data, of its smallest chromosome alone: a fifth of the windows, with sites of every factor."""
+    whole, small = demo_data(), tmp_path / "demo_data"
+    small.mkdir()
+    for path in whole.glob("genome.fa*"):
+        shutil.copy(path, small)
+    for name in ("regions.bed", "truth.bed", "decoys.bed"):
+        lines = (whole / name).read_text().splitlines(keepends=True)
+        (small / name).write_text("".join(line for line in lines if line.startswith("chr3\t")))
+    monkeypatch.setattr(demo, "demo_data", lambda: small)
+
+
+def test_it_prints_what_the_table_of_sites_holds(run, small_zoo, small_data, tmp_path):
     outcome = run("demo", "-o", tmp_path / "out")
     assert outcome.code == 0
     told, files, pictures = outcome.err.splitlines()
@@ -31,6 +45,7 @@ def test_it_prints_what_the_table_of_sites_holds(run, small_zoo, tmp_path):
     assert (out / "report.html").exists()
     with (tmp_path / "out" / "demo_sites.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
+    assert {row["factor"] for row in rows} == set(FACTORS)
     head, *lines = [line.split("  ") for line in outcome.out.splitlines()]
     assert head == ["factor", "sites with a peak", "decoys with a peak"]
     for line, factors in zip(lines, [*([factor] for factor in FACTORS), FACTORS], strict=True):
@@ -67,8 +82,6 @@ def test_a_model_of_other_classes_is_refused(run, zoo, tmp_path):
 
 
 def test_ctrl_c_names_how_to_go_on(run, small_zoo, tmp_path, monkeypatch):
-    from gexplain import demo
-
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 

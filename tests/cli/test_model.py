@@ -163,10 +163,12 @@ def test_the_group_lists_its_commands(run):
     lines = run("--help").out.partition("Commands:\n")[2].split("\n")
     assert [line.split()[0] for line in lines if line] == [
         "score",
+        "check",
         "report",
         "view",
         "plot",
         "merge",
+        "workflow",
         "seqlets",
         "hits",
         "evaluate",

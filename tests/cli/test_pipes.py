@@ -19,7 +19,7 @@ import pytest
 needs_bedtools = pytest.mark.skipif(shutil.which("bedtools") is None, reason="needs bedtools on the PATH")
 
 # More bedGraph than a pipe holds (64 KiB), so that a writer meets the end of its reader.
-MUCH = "gexplain score -r chr1:40,001-60,000 test_data/genome.fa -m test_data/tiny_checkpoint --stride 128 -o -"
+MUCH = "gexplain score -r chr1:40,001-46,000 test_data/genome.fa -m test_data/tiny_checkpoint --stride 128 -o -"
 LITTLE = "gexplain score -r chr1:40,001-40,100 test_data/genome.fa -m test_data/tiny_checkpoint -o -"
 
 
@@ -124,7 +124,7 @@ def test_closed_standard_input_has_no_regions(shell):
 def interrupted(tmp_path_factory, test_data):
     """(command, folder, exit code, standard error) of a run that got Ctrl-C in its middle."""
     out = tmp_path_factory.mktemp("interrupted") / "out"
-    options = ["--target", "promoter", "--window", "64", "--stride", "8", "-b", "1", "--null-regions", "0"]
+    options = ["--target", "promoter", "--window", "64", "--stride", "16", "-b", "1", "--null-regions", "0"]
     arguments = ["-r", "chrM", str(test_data / "genome.fa"), "-m", str(test_data / "tiny_checkpoint"), *options]
     # A shell's background jobs ignore Ctrl-C, and so would what they start.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

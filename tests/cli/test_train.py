@@ -52,6 +52,12 @@ def write_bed(path: Path, chrom: str, name: str = "", *, n: int = 20) -> None:
     path.write_text("".join(f"{chrom}\t{start}\t{start + 50}{name}\n" for start in range(2000, 2000 + 300 * n, 300)))
 
 
+@pytest.fixture(autouse=True)
+def _few_shuffles(monkeypatch):
+    """A vocabulary of few sequences: of few examples, most would be shuffles that take seconds to make."""
+    monkeypatch.setattr(finetune, "_VOCABULARY_SEQUENCES", 200)
+
+
 @pytest.fixture(scope="module")
 def data(test_data, tmp_path_factory) -> Path:
     """A folder of data to train on, good and bad."""
@@ -372,9 +378,11 @@ def test_the_kept_step_is_the_first_of_the_best_by_the_metric(train, tmp_path, m
 # ---- a stop in the middle ----
 
 
-# A shell may have told its children to ignore Ctrl-C.
+# A shell may have told its children to ignore Ctrl-C. The vocabulary is that of the tests in this process.
 INTERRUPTIBLE = """
 import signal
+from gexplain.training import finetune
+finetune._VOCABULARY_SEQUENCES = 200
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from gexplain_cli.main import main
 main()
@@ -395,11 +403,11 @@ def stop_after(words: list[str], folder: Path, step: int, how: signal.Signals) -
         states = folder.glob(".training/steps/checkpoint-*/trainer_state.json")
         return any(int(path.parent.name.rpartition("-")[2]) >= step for path in states)
 
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < give_up and not reached():
         time.sleep(0.01)
     process.send_signal(how)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     return process.returncode, said
 
 

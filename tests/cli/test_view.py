@@ -58,11 +58,11 @@ def test_ctrl_c_ends_it_quietly(out):
         assert process.stdout is not None
         address = process.stdout.readline()
         port = int(address.rsplit(":", 1)[1].split("/")[0])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", "/report.html")
         assert b"this one" in connection.getresponse().read()  # and the connection stays open
         process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=5)
+        said, complained = process.communicate(timeout=60)
         connection.close()
     assert (process.returncode, said) == (0, "")
     assert complained == f"{out} is shown there until Ctrl-C\n"

@@ -328,12 +328,12 @@ def test_a_path_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     ("data", "found"),
     [
         (b">chr1\nACGT\n", "a FASTA"),
-        (gzip.compress(b">chr1\nACGT\n"), "a FASTA"),
+        (gzip.compress(b">chr1\nACGT\n", mtime=0), "a FASTA"),
         (b"@r\nACGT\n+\nIIII\n", "a FASTQ"),
         (b"##fileformat=VCFv4.2\n#CHROM\n", "a VCF"),
         (b"##gff-version 3\n", "a GFF"),
         (b"#!x\nchr1\tsrc\tgene\t1\t10\t.\t+\t.\tID=g\n", "a GFF or GTF"),
-        (gzip.compress(b"BAM\1" + bytes(50)), "a BAM"),
+        (gzip.compress(b"BAM\1" + bytes(50), mtime=0), "a BAM"),
         (b"@HD\tVN:1.6\n", "a SAM"),
         (bytes.fromhex("ebf28987") + bytes(60), "a bigBed"),
         (b"PK\3\4" + bytes(60), "a zip archive or Excel workbook"),
@@ -362,10 +362,10 @@ def test_an_empty_file_has_no_regions() -> None:
 
 def test_reading_300_000_lines_takes_seconds_at_most() -> None:
     text = "".join(f"chr{i % 22}\t{i}\t{i + 500}\tpeak_{i}\t{i % 1000}\t+\n" for i in range(300_000))
-    begin = time.perf_counter()
+    begin = time.process_time()  # of this process alone: the machine may be busy
     n_regions = sum(1 for _ in reader(text))
     # About 1 s on a quiet machine; a slow line parser takes five times that.
-    assert (n_regions, time.perf_counter() - begin < 10) == (300_000, True)
+    assert (n_regions, time.process_time() - begin < 10) == (300_000, True)
 
 
 def test_importing_the_reader_loads_no_heavy_library() -> None:

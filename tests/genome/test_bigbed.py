@@ -203,7 +203,7 @@ def test_a_folder_that_is_not_there_is_a_run_error(tmp_path: Path) -> None:
 
 def run_in_subprocess(code: str, *arguments: Any) -> str:
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def test_a_full_disk_is_a_run_error_and_leaves_nothing(tmp_path: Path) -> None:

@@ -287,7 +287,7 @@ def test_a_folder_that_is_not_there_is_a_run_error(tmp_path: Path) -> None:
 
 def run_in_subprocess(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("limit", [0, 100_000, 380_000])

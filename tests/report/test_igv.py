@@ -281,8 +281,10 @@ def show_in_igv(folder: Path, session: Path, locus: str | None = None) -> ET.Ele
         + f"snapshot shown.png\nsaveSession {folder}/shown.xml\nexit\n"
     )
     igv = ["igv", "--igvDirectory", str(folder), "--batch", str(batch)]
+    # Each worker of pytest-xdist looks for a free screen among its own.
+    screen = 100 * (1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
     done = subprocess.run(
-        ["timeout", "50", "xvfb-run", "-a", "-s", "-screen 0 1400x1000x24", *igv],
+        ["timeout", "300", "xvfb-run", "-a", "-n", str(screen), "-s", "-screen 0 1400x1000x24", *igv],
         env={**os.environ, "LC_ALL": "C.UTF-8", "JAVA_TOOL_OPTIONS": f"-Duser.home={folder}"},
         cwd=folder,
         capture_output=True,

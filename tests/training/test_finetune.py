@@ -16,6 +16,7 @@ from tiny import tiny_checkpoint, tiny_tokenizer
 import gexplain
 from gexplain.errors import InputError, ModelError, RunError, UsageError
 from gexplain.models.checkpoint import load_checkpoint
+from gexplain.training import finetune
 from gexplain.training.batches import Augmentation
 from gexplain.training.examples import Dataset, Examples
 from gexplain.training.finetune import train
@@ -55,6 +56,12 @@ def dataset_of(*, n: int = 96, negatives: bool = False, seed: int = 0) -> Datase
         window=40,
         described={"files": ["made up"], "seed": seed},
     )
+
+
+@pytest.fixture(autouse=True)
+def _few_shuffles(monkeypatch):
+    """A vocabulary of few sequences: of few examples, most would be shuffles that take seconds to make."""
+    monkeypatch.setattr(finetune, "_VOCABULARY_SEQUENCES", 200)
 
 
 @pytest.fixture(scope="module")
