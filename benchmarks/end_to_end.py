@@ -21,7 +21,7 @@ from gexplain.models.checkpoint import random_state, save_checkpoint
 from gexplain.models.model import DnaBert2Model
 
 TOKENIZER = Path(__file__).resolve().parents[1] / "test_data" / "tiny_checkpoint" / "tokenizer.json"
-N_WINDOWS, N_TOKENS, GAP, TURNS = 16, 104, 10, 3
+N_WINDOWS, N_TOKENS, GAP, TURNS = 64, 104, 10, 3
 
 
 def end_to_end(device: str) -> None:

@@ -1,6 +1,6 @@
 """Devices: one run read by several devices of one machine, each in a process of its own.
 
-    OUT/.unfinished/parts/3-of-64/     a shard of the run, read by whichever device is free next
+    OUT/.unfinished/parts/3-of-64-5c8e01fa/     a shard of the run, read by whichever device is free next
 
 The parts are shards, and joined as `gexplain merge` joins them: so nothing is written in two ways. There are more of
 them than devices, so that a slow one does not hold up the others; what is done of each is kept, whoever is killed.
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import cache
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -26,18 +28,18 @@ from gexplain.genome.fasta import Genome
 from gexplain.inputs import Inputs, ScoreSettings
 from gexplain.models.model import Model, load_model
 from gexplain.motifs.database import MotifSet
-from gexplain.null import NULL_PART, Null
+from gexplain.null import Null
 from gexplain.pipeline import pool_size
 from gexplain.plan import Plan
-from gexplain.run_folder import UNFINISHED, Run
-from gexplain.runs import STORE, Parts, in_json, score_inputs
+from gexplain.run_folder import SHARD, UNFINISHED, Run
+from gexplain.runs import STORE, part_key, score_inputs
 from gexplain.scoring import Progress, Scoring
-from gexplain.shards import finished_shard, read_shard, score_shard
+from gexplain.shards import read_shard, score_shard
+from gexplain.store import WindowStore
 
 MOST_PARTS = 64
 """Parts of a run, where it has as many pools of windows; the same for all numbers of devices, which may change."""
 
-_PARTS = "parts"
 _STOP_S = 5.0
 
 
@@ -51,12 +53,14 @@ def score_on_devices(
     progress: Progress | None = None,
     call_progress: Progress | None = None,
     command: str | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> Run:
     """`score_inputs`, its windows read by a process on each device: the twin of `gexplain score --device A,B`.
 
     model: on the device that does the rest; each process loads it again from where it came. devices: one may be named
-    twice, for two processes. The threads of torch are shared out among them. Started from a script, that script is
-    imported again by each process: it needs `if __name__ == "__main__":`.
+    twice, for two processes. The threads of torch are shared out among them. prepare: a function of a module, which
+    each process calls first. Started from a script, that script is imported again by each process: it needs
+    `if __name__ == "__main__":`.
 
     Raises what `score_inputs` raises, and RunError where a process ends before its work is done.
     """
@@ -69,8 +73,8 @@ def score_on_devices(
             most = done
             progress(done, total)
 
-    def read_parts(scoring: Scoring, null: Null | None, work: Path) -> Parts:
-        return _read_parts(scoring, null, work / _PARTS, devices, tell)
+    def read_parts(scoring: Scoring, store: WindowStore, null: Null | None, folder: Path) -> None:
+        _read_parts(_Reading(scoring, devices, prepare), store, null, folder, tell)
 
     return score_inputs(
         inputs,
@@ -84,9 +88,13 @@ def score_on_devices(
     )
 
 
-def has_parts(output: str | os.PathLike[str]) -> bool:
-    """Whether a run was begun there on several devices: what they have read, one device goes on with, too."""
-    return (Path(output) / UNFINISHED / _PARTS).exists()
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reading:
+    """What is read, where, and what each process does first."""
+
+    scoring: Scoring
+    devices: Sequence[torch.device]
+    prepare: Callable[[], None] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,24 +113,31 @@ class _Task:
     sha256: str
     genome_sha256: str
     motifs: MotifSet | None
+    prepare: Callable[[], None] | None
+    key: str
 
     def part(self, number: int) -> Path:
-        return self.folder / f"{number}-of-{self.n_parts}"
+        return self.folder / f"{number}-of-{self.n_parts}-{self.key}"
 
 
-def _read_parts(
-    scoring: Scoring, null: Null | None, folder: Path, devices: Sequence[torch.device], progress: Progress
-) -> Parts:
-    inputs = scoring.inputs
+def _read_parts(reading: _Reading, store: WindowStore, null: Null | None, folder: Path, progress: Progress) -> None:
+    """Have all parts read that the store lacks windows of, and take them over."""
+    scoring, inputs = reading.scoring, reading.scoring.inputs
     n_windows = inputs.plan.count_windows(scoring.tiling)
     n_parts = max(1, min(MOST_PARTS, -(-n_windows // pool_size(scoring.explainer))))
-    record = in_json(scoring.record())
+    done = cache(store.done)
+    sizes = {
+        number: high - low
+        for number, (low, high) in enumerate(scoring.shards(n_parts), start=1)
+        if next(inputs.plan.windows(scoring.tiling, done, (low, high)), None) is not None
+    }
+    devices = reading.devices[: len(sizes)]
     task = _Task(
         folder=folder,
         n_parts=n_parts,
         model=scoring.model.checkpoint.source,
         dtype=scoring.model.dtype,
-        n_threads=max(1, torch.get_num_threads() // len(devices)),
+        n_threads=max(1, torch.get_num_threads() // max(1, len(devices))),
         settings=replace(scoring.settings, resume=True, force=False),
         plan=inputs.plan,
         genome=inputs.genome.path,
@@ -130,21 +145,23 @@ def _read_parts(
         sha256=inputs.sha256,
         genome_sha256=inputs.genome_sha256,
         motifs=scoring.motifs,
+        prepare=reading.prepare,
+        key=part_key(scoring),
     )
-    numbers = range(1, n_parts + 1)
-    missing = [one for one in numbers if finished_shard(task.part(one), (one, n_parts), record) is None]
-    n_done = {one: read_shard(task.part(one)).n_windows for one in numbers if one not in missing}
     n_all = n_windows + (0 if null is None else null.count_windows())
+    n_before = n_windows - sum(sizes.values())
+    n_done: dict[int, int] = {}
 
     def tell(number: int, done: int) -> None:
         n_done[number] = done
-        progress(min(sum(n_done.values()), n_all), n_all)
+        progress(min(n_before + sum(n_done.values()), n_all), n_all)
 
-    _share_out(task, missing, devices, tell)
-    shards = [read_shard(task.part(one)) for one in numbers]
-    stores = {shard.folder / UNFINISHED / STORE: shard.n_windows for shard in shards}
-    nulls = [path.parent / NULL_PART for path in stores if (path.parent / NULL_PART).exists()]
-    return Parts([], stores, nulls, record)
+    for number in sizes:  # of another batch size parts end elsewhere: what was a whole one lacks windows now
+        (task.part(number) / SHARD).unlink(missing_ok=True)
+    _share_out(task, list(sizes), devices, tell)
+    for number in sizes:
+        shard = read_shard(task.part(number))
+        store.absorb(shard.folder / UNFINISHED / STORE, shard.n_windows)
 
 
 def _share_out(
@@ -152,13 +169,15 @@ def _share_out(
 ) -> None:
     """Have all missing parts read, each by the device that is free next."""
     waiting = deque(missing)
-    with _processes(task, devices[: len(missing)]) as workers:
+    with _processes(devices) as workers:
         busy = set(workers)
         while busy:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
                 try:
                     what, number, value = connection.recv()
+                    if what == "ready":
+                        connection.send(task)
                     if what == "free":
                         part = waiting.popleft() if waiting else None
                         connection.send(part)
@@ -173,16 +192,16 @@ def _share_out(
 
 
 @contextmanager
-def _processes(
-    task: _Task, devices: Sequence[torch.device]
-) -> Iterator[Mapping[Connection, tuple[torch.device, SpawnProcess]]]:
+def _processes(devices: Sequence[torch.device]) -> Iterator[Mapping[Connection, tuple[torch.device, SpawnProcess]]]:
     """A process on each device, by the connection to it; none of them outlives the block."""
     context = get_context("spawn")  # a fork would have half of CUDA, and of the tokenizer's threads
+    resource_tracker.ensure_running()  # else start() begins with it, which lets Ctrl-C through again
     workers: dict[Connection, tuple[torch.device, SpawnProcess]] = {}
     try:
         for device in devices:
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, str(device), task), daemon=True)
+            # Nothing large: who dies while it starts would not read it, and start() waits until all is read.
+            process = context.Process(target=_work, args=(theirs, str(device)), daemon=True)
             with _no_interrupt():
                 process.start()
             theirs.close()  # so that its end is told here
@@ -222,11 +241,17 @@ def _ended(device: torch.device, process: SpawnProcess) -> RunError:
     )
 
 
-def _work(connection: Connection, device: str, task: _Task) -> None:
+def _work(connection: Connection, device: str) -> None:
     """What a process does: the parts that it is told, until it is told none."""
-    os.environ["RAYON_NUM_THREADS"] = str(task.n_threads)
-    torch.set_num_threads(task.n_threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        connection.send(("ready", 0, None))
+        task: _Task = connection.recv()
+        os.environ["RAYON_NUM_THREADS"] = str(task.n_threads)
+        torch.set_num_threads(task.n_threads)
+        if task.prepare is not None:
+            task.prepare()
         model = load_model(task.model, device=device, dtype=task.dtype)
         with Genome(task.genome) as genome:
             inputs = Inputs(task.plan, genome, task.source, task.sha256, task.genome_sha256, [], task.motifs)
@@ -242,5 +267,13 @@ def _work(connection: Connection, device: str, task: _Task) -> None:
     except GexplainError as error:
         error.__cause__ = None  # which may not be fit to travel
         connection.send(("failed", 0, error))
-    except (EOFError, BrokenPipeError):  # who began this is gone
+    except (EOFError, ConnectionError):  # who began this is gone
         pass
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as who began it is gone, even killed: it would hold the locks of parts."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

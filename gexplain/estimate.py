@@ -12,10 +12,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import sqlite3
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,10 +33,10 @@ from gexplain.plan import REASONS, Plan, Status
 from gexplain.quality import COSTLY_WINDOWS, DEFAULT_REGIONS, DRAWS, FRACTIONS, LARGE_MODEL, RANDOM_ORDERS
 from gexplain.report.page import DEFAULT_TOP
 from gexplain.run_folder import NULL, REPORT, UNFINISHED
-from gexplain.runs import STORE, check_directory, check_stream, finished_run, in_json
+from gexplain.runs import PARTS, STORE, check_directory, check_stream, finished_run, in_json
 from gexplain.scoring import Scoring
 from gexplain.shards import check_shard, finished_shard
-from gexplain.store import describe_difference
+from gexplain.store import Peeked, describe_difference, peek
 from gexplain.trial import Trial, peak_bytes
 from gexplain.windows import Tiling
 from gexplain.work_folder import shared
@@ -84,10 +83,12 @@ class Estimate:
     """What a run would do, and what it would take.
 
     shard: which of how many, from 1, or None; windows are then its share. regions: number by what becomes of them.
-    windows, null_windows: distinct windows of the run and of its null, done ones too; null_is_kept: a finished null
-    is there. timed_windows: those that the rate was measured on; window_s: seconds of one. seconds: by stage, of what
-    is still to be done. Sizes in bytes: memory_bytes at most, output_bytes of OUT, store_bytes of OUT/.unfinished
-    while the run lasts, or until shards are merged; free_disk_bytes where OUT is, None without one.
+    windows, null_windows: distinct windows of the run and of its null, done ones too; those done are None where what
+    a killed run left is too large to look into, and the seconds then of all. null_is_kept: a finished null is there.
+    timed_windows: those that the rate was measured on; window_s: seconds of one. seconds: by stage, of what is still
+    to be done. Sizes in bytes: memory_bytes at most; device_memory_bytes of a GPU, that this process's tensors took,
+    its CUDA context not counted; output_bytes of OUT, store_bytes of OUT/.unfinished while the run lasts, or until
+    shards are merged; free_disk_bytes where OUT is, None without one.
     """
 
     source: str
@@ -101,10 +102,10 @@ class Estimate:
     shard: tuple[int, int] | None
     regions: dict[str, int]
     windows: int
-    windows_done: int
+    windows_done: int | None
     null_regions: int
     null_windows: int
-    null_windows_done: int
+    null_windows_done: int | None
     null_is_kept: bool
     state: State | None
     timed_windows: int
@@ -171,14 +172,14 @@ def estimate_run(
             left_s = within_s - (time.perf_counter() - began)
             trial = Trial.of(scoring, null, max(left_s, min(LEAST_TRIAL_S, within_s)))
         amounts = _Amounts.of(scoring, null, shard)
+    n_done, n_null_done = _at_most(found.n_done, amounts.windows), _at_most(found.n_null_done, amounts.null_windows)
     is_whole = shard is None and not streams
     makes_report = makes_report and is_whole
     seconds = {"start": start_s and start_s + PROCESS_S}
     if trial is not None:
-        seconds["windows"] = (amounts.windows - found.n_done) * trial.window_s / n_devices
+        seconds["windows"] = (amounts.windows - (n_done or 0)) * trial.window_s / n_devices
         if null is not None:
-            n_null = max(0, amounts.null_windows - found.n_null_done)
-            seconds["null"] = draw_s + n_null * trial.null_window_s / n_devices
+            seconds["null"] = draw_s + (amounts.null_windows - (n_null_done or 0)) * trial.null_window_s / n_devices
         if is_whole:
             if null is not None:
                 seconds["null"] += amounts.null_pieces * len(scoring.names) * NULL_PIECE_S
@@ -215,10 +216,10 @@ def estimate_run(
         shard=shard,
         regions=_regions(inputs.plan),
         windows=amounts.windows,
-        windows_done=amounts.windows if found.state == "finished" else found.n_done,
+        windows_done=amounts.windows if found.state == "finished" else n_done,
         null_regions=0 if null is None else len(null.pieces),
         null_windows=amounts.null_windows,
-        null_windows_done=min(found.n_null_done, amounts.null_windows),
+        null_windows_done=n_null_done,
         null_is_kept=null is not None and null.is_whole,
         state=found.state,
         timed_windows=0 if trial is None else trial.n_timed,
@@ -239,11 +240,11 @@ def estimate_run(
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What lies in OUT: done windows of the run and of its null; whether a finished run has its page."""
+    """What lies in OUT: done windows of the run and of its null, as its stores say; whether a run has its page."""
 
     state: State | None
-    n_done: int = 0
-    n_null_done: int = 0
+    n_done: int | None = 0
+    n_null_done: int | None = 0
     has_report: bool = False
 
 
@@ -261,14 +262,18 @@ def _look(out: Path, scoring: Scoring, shard: tuple[int, int] | None) -> _Found:
         elif settings.resume and finished_shard(out, shard, in_json(scoring.record())) is not None:
             return _Found("finished")
         # Of several devices each has parts of its own, until they are joined.
-        stores = [path for path in (work / STORE, *work.glob(f"parts/*/{UNFINISHED}/{STORE}")) if path.exists()]
-        if not settings.resume or not stores:
+        own, of_parts = (
+            [peek(path) for path in places if path.exists()] if settings.resume else []
+            for places in ([work / STORE], work.glob(f"{PARTS}/*/{UNFINISHED}/{STORE}"))
+        )
+        begun = [
+            one for one in (*own, *of_parts) if one is None or any(one)
+        ]  # of which there are settings, or windows
+        if not begun:
             return _Found("new")
-        wanted, n_done = in_json(scoring.fingerprint()), 0
-        for path in stores:
-            held, n_here = _peek(path)
-            n_done += n_here
-            if held and held != wanted:
+        wanted = in_json(scoring.fingerprint())
+        for held in (one[0] for one in begun if one is not None):
+            if held != wanted:
                 raise RunError(
                     f"{out}: an interrupted run with other settings is here",
                     detail=describe_difference(held, wanted),
@@ -276,29 +281,24 @@ def _look(out: Path, scoring: Scoring, shard: tuple[int, int] | None) -> _Found:
                 )
         # Of several nulls the newest is the one that was being read.
         nulls = sorted(work.glob("null-*.sqlite"), key=lambda path: path.stat().st_mtime)[-1:]
-        nulls += work.glob(f"parts/*/{UNFINISHED}/{NULL_PART}")
-        n_all = scoring.inputs.plan.count_windows(scoring.tiling)
-        return _Found("resumable", min(n_done, n_all), sum(_peek(path)[1] for path in nulls))
+        nulls_of_parts = work.glob(f"{PARTS}/*/{UNFINISHED}/{NULL_PART}")
+        n_null_done = _n_windows([peek(path) for path in nulls], [peek(path) for path in nulls_of_parts])
+        return _Found("resumable", _n_windows(own, of_parts), n_null_done)
 
 
-def _peek(path: Path) -> tuple[dict[str, str], int]:
-    """The settings of a store and its number of windows, read without touching it."""
-    with tempfile.TemporaryDirectory(prefix="gexplain-") as temporary:
-        # A killed run leaves a journal, which only a store that may be written can be rolled back with.
-        has_journal = (journal := path.with_name(f"{path.name}-journal")).exists()
-        if has_journal:
-            shutil.copy(path, temporary)
-            shutil.copy(journal, temporary)
-        uri = f"file:{Path(temporary) / path.name}" if has_journal else f"{path.absolute().as_uri()}?mode=ro"
-        try:
-            with closing(sqlite3.connect(uri, uri=True)) as store:
-                held = dict(store.execute("select key, value from about").fetchall())
-                return held, int(store.execute("select count(*) from windows").fetchone()[0])
-        except sqlite3.DatabaseError as error:
-            raise RunError(
-                f"{path}: the results of the interrupted run cannot be read: {error}",
-                hint="use --no-resume to start it over",
-            ) from error
+def _n_windows(own: Sequence[Peeked], of_parts: Sequence[Peeked]) -> int | None:
+    """Windows of a run's own store or of all its parts', the more: the former takes over what the latter have.
+
+    None where one of them was too large to look into.
+    """
+    own_n, parts_n = ([one[1] for one in stores if one is not None] for stores in (own, of_parts))
+    is_known = len(own_n) + len(parts_n) == len(own) + len(of_parts)
+    return max(sum(own_n), sum(parts_n)) if is_known else None
+
+
+def _at_most(n_done: int | None, most: int) -> int | None:
+    """Windows that are done, where stores of several devices may have some of them twice."""
+    return None if n_done is None else min(n_done, most)
 
 
 # ---- What there is to do ----

@@ -51,6 +51,16 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """What each option of `ScoreSettings` may be; known here so that a wrong one is told before torch is loaded."""
 
+_NUMBERS: tuple[tuple[str, int, tuple[str | None, ...]], ...] = (
+    ("window", 1, (None,)),
+    ("stride", 1, (None,)),
+    ("shifts", 1, ()),
+    ("batch_size", 1, ("auto",)),
+    ("null_regions", 0, (None,)),
+    ("seed", 0, ()),
+)
+"""Options of `ScoreSettings` that are whole numbers: each with its least, and what else it may be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSettings:
@@ -118,14 +128,13 @@ class ScoreSettings:
                 raise UsageError(
                     f"unknown {option}: {', '.join(unknown) or 'none given'}", hint=f"one of {', '.join(known)}"
                 )
-        for option in ("window", "stride", "shifts", "batch_size"):
+        for option, least, others in _NUMBERS:
             number = getattr(self, option)
-            if number not in (None, "auto") and number < 1:
-                raise UsageError(f"{option} {number}; expected at least 1", hint="leave it out for the default")
-        for option, least in (("null_regions", 0), ("seed", 0)):
-            number = getattr(self, option)
-            if number is not None and number < least:
-                raise UsageError(f"{option} {number}; expected at least {least}", hint="leave it out for the default")
+            if number not in others and not (isinstance(number, int) and number >= least):
+                raise UsageError(
+                    f"{option} {number!r}; expected a whole number, {least} at least",
+                    hint="leave it out for the default",
+                )
         for option in ("q", "match_p"):
             share = getattr(self, option)
             if not 0 < share <= 1:

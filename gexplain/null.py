@@ -19,6 +19,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
@@ -187,11 +188,12 @@ class Null:
         # A pool is read for one target.
         missing = sorted(missing, key=lambda one: target_of[one.chrom].classes)
         for target, windows in groupby(missing, key=lambda one: target_of[one.chrom]):
-            for pool in read_windows(windows, genome, self.reading.explainer, target):
-                store.add(pool)
-                n_done += len(pool)
-                if progress is not None:
-                    progress(n_done)
+            with closing(read_windows(windows, genome, self.reading.explainer, target)) as pools:
+                for pool in pools:
+                    store.add(pool)
+                    n_done += len(pool)
+                    if progress is not None:
+                        progress(n_done)
 
     def fill(
         self,

@@ -12,10 +12,12 @@ thread lays the relevance of the last on bases, keeps it, and reads and tokenise
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Literal
@@ -89,15 +91,16 @@ def pool_size(explainer: Explainer) -> int:
 
 def read_windows(
     windows: Iterable[Window], genome: Genome, explainer: Explainer, target: Target
-) -> Iterator[list[WindowResult]]:
+) -> Generator[list[WindowResult]]:
     """Results of all windows, in order, a pool at a time.
 
     At most two pools are under way beside the one that is handed out; what goes wrong with the model is raised here.
+    Closing it stops the model: whoever may fail, or be interrupted, between two pools closes it.
     """
     stream = iter(windows)
     n_pool = pool_size(explainer)
     computing: deque[tuple[_Pool, list[list[Future[list[Computed]]]]]] = deque()
-    with _thread() as network:
+    with closing(_Network()) as network:
         while some := list(islice(stream, n_pool)):
             pool = _read_sequences(some, genome, explainer)
             futures = [
@@ -110,14 +113,44 @@ def read_windows(
             yield _results(*computing.popleft(), explainer)
 
 
-@contextmanager
-def _thread() -> Iterator[ThreadPoolExecutor]:
-    """A thread that does one thing after another; when this ends, even by Ctrl-C, what is not begun is dropped."""
-    executor = ThreadPoolExecutor(1, thread_name_prefix="gexplain-model")
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+class _Network:
+    """The model's thread: it does one thing after another, until it is closed."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="gexplain-model")
+        self._lock = threading.Lock()
+        self._computing: int | None = None  # the thread, while it does
+
+    def submit(
+        self, compute: Callable[[Batch, Target], list[Computed]], batch: Batch, target: Target
+    ) -> Future[list[Computed]]:
+        return self._executor.submit(self._compute, compute, batch, target)
+
+    def _compute(
+        self, compute: Callable[[Batch, Target], list[Computed]], batch: Batch, target: Target
+    ) -> list[Computed]:
+        self._computing = threading.get_ident()
+        try:
+            return compute(batch, target)
+        finally:
+            with self._lock:  # what stops the thread stops it in here or not at all
+                self._computing = None
+
+    def close(self) -> None:
+        """Drop what is not begun, and stop what is: a batch may be thousands of forward passes, as of ism.
+
+        The thread is stopped at its next step in Python, which is after the forward pass that it is in.
+        """
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            if self._computing is not None:
+                thread, raised = ctypes.c_ulong(self._computing), ctypes.py_object(_StoppedError)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, raised)
+        self._executor.shutdown()
+
+
+class _StoppedError(BaseException):
+    """Raised in the model's thread where it is to stop; nobody waits any more for what it computes."""
 
 
 def _read_sequences(windows: Sequence[Window], genome: Genome, explainer: Explainer) -> _Pool:

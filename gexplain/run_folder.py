@@ -48,7 +48,10 @@ class Run:
 
     def find_fault(self) -> str | None:
         """Of the files that the run wrote, what is wrong with the first that is gone or of another size, in words."""
-        for name, n_bytes in self.manifest["files"].items():
+        files = self.manifest.get("files")
+        if not isinstance(files, dict):
+            return f"was written by an earlier gexplain: its {MANIFEST} does not list its files"
+        for name, n_bytes in files.items():
             path = self.path / name
             if not path.exists():
                 return f"lacks {path}"

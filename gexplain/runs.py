@@ -10,6 +10,7 @@ their size.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,17 +28,19 @@ from gexplain.genome.bedgraph import BedGraphWriter
 from gexplain.inputs import Inputs, RegionSource, ScoreSettings, open_inputs
 from gexplain.models.bundled import DEFAULT_MODEL
 from gexplain.models.model import Model
-from gexplain.null import Null
+from gexplain.null import NULL_PART, Null
 from gexplain.pipeline import WindowResult, tracks_of
 from gexplain.plan import REASONS, Status
 from gexplain.report.browser_files import BROWSER, BROWSER_FILES, write_browser_files
 from gexplain.run_folder import MANIFEST, NULL, QUALITY, REPORT, SHARD, UNFINISHED, Run
 from gexplain.scoring import Progress, Scoring, nothing_scored_error, only_n_warnings, strict_error
-from gexplain.store import WindowStore, describe_difference
+from gexplain.store import WindowStore, describe_difference, is_begun
 from gexplain.windows import Window
 from gexplain.work_folder import empty, locked, publish, resumable, shared, sync, write_whole
 
 STORE = "windows.sqlite"
+PARTS = "parts"
+"""In .unfinished, what several processes have read of the run: each part of it is a shard (see devices.py)."""
 _OUTPUTS = ("tracks", "regions.tsv", "stats.tsv")
 _CALLS = [
     "motif_summary.tsv",
@@ -59,6 +62,10 @@ class Parts:
     stores: Mapping[Path, int]
     nulls: Sequence[Path]
     record: Mapping[str, str]
+
+
+ReadParts = Callable[[Scoring, WindowStore, Null | None, Path], None]
+"""Reads much of what the store lacks, in parts in a folder, and takes it over; the null's stays in the parts."""
 
 
 def score(
@@ -94,12 +101,13 @@ def score_inputs(
     progress: Progress | None = None,
     call_progress: Progress | None = None,
     command: str | None = None,
-    parts: Parts | Callable[[Scoring, Null | None, Path], Parts] | None = None,
+    parts: Parts | ReadParts | None = None,
 ) -> Run:
     """`score`, of inputs that are open already.
 
     call_progress: called as seqlets and hits are called. command: the command line, for the manifest. parts: what
-    shards have read already; or what reads it, while the run's folder is locked.
+    shards have read already; or what reads it, while the run's folder is locked. What several processes have read of
+    an interrupted run is gone on with, however many there are now.
     """
     if output is None:
         temporary = Path(tempfile.mkdtemp(prefix="gexplain-"))
@@ -134,26 +142,32 @@ def score_inputs(
             stack.enter_context(shared(folder))
         work = stack.enter_context(locked(out))
         stack.enter_context(resumable(out))
-        if settings.force:
-            for name in (MANIFEST, REPORT, QUALITY):  # from now on the old run is no finished run
-                (out / name).unlink(missing_ok=True)
-            sync(out)  # before any of its files go
+        (out / SHARD).unlink(missing_ok=True)  # its store is emptied, or gets windows of others
+        sync(out)
         if settings.force or not settings.resume:
             empty(work)
-        finished = finished_run(out, scoring)
+        finished = None if settings.force else finished_run(out, scoring)
         if finished is not None:
             empty(work)  # a crash after the last move may have left the store
             return finished
-        (out / SHARD).unlink(missing_ok=True)  # its store gets windows of others now
+        (work / STORE).touch()  # by this the folder is known as a run's, wherever that is stopped
+        for name in (MANIFEST, REPORT, QUALITY):  # from now on the old run is no finished run
+            (out / name).unlink(missing_ok=True)
+        sync(out)  # before any of its files go
         started, manifest = time.monotonic(), None
         null = scoring.prepare_null(out / NULL, work)
         _forget_calls(work, null)
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
-            if parts is not None and not isinstance(parts, Parts):
-                parts = parts(scoring, null, work)
-            for path, n_windows in ({} if parts is None else parts.stores).items():
-                store.absorb(path, n_windows)
-            scoring.fill(store, null, progress, () if parts is None else parts.nulls)
+            for path in filter(is_begun, work.glob(f"{PARTS}/*/{UNFINISHED}/{STORE}")):
+                store.absorb(path)
+            if isinstance(parts, Parts):
+                for path, n_windows in parts.stores.items():
+                    store.absorb(path, n_windows)
+            elif parts is not None:
+                parts(scoring, store, null, work / PARTS)
+            of_parts = work.glob(f"{PARTS}/*-{part_key(scoring)}/{UNFINISHED}/{NULL_PART}")
+            nulls = [*(parts.nulls if isinstance(parts, Parts) else ()), *filter(is_begun, of_parts)]
+            scoring.fill(store, null, progress, nulls)
             computed = time.monotonic()
             if store.n_scored():
                 manifest = scoring.write(store, null, work, call_progress)
@@ -188,12 +202,15 @@ def stream_bedgraph(
 
     def results() -> Iterator[WindowResult]:
         nonlocal n_scored
-        for pool in scoring.results(inputs.plan.windows(scoring.tiling), 0, progress):
+        for pool in pools:
             unscored.update(result.window for result in pool if result.relevance is None)
             n_scored += sum(result.relevance is not None for result in pool)
             yield from pool
 
-    with BedGraphWriter(file, inputs.plan.chroms) as writer:
+    with (
+        closing(scoring.results(inputs.plan.windows(scoring.tiling), 0, progress)) as pools,
+        BedGraphWriter(file, inputs.plan.chroms) as writer,
+    ):
         for _, track in tracks_of(results(), scoring.model, scoring.target, settings.weight):
             writer.write(track.interval.chrom, track.interval.start, track.values[0])
     if not n_scored:
@@ -218,7 +235,7 @@ def check_directory(out: Path, settings: ScoreSettings) -> None:
     """Refuse, before any work, to write where something else lies."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; expected a directory to write to", hint="give another -o")
-    known = (out / MANIFEST).exists() or (out / UNFINISHED).exists()
+    known = any((out / name).exists() for name in (MANIFEST, UNFINISHED, SHARD))
     if out.exists() and any(out.iterdir()) and not known and not settings.force:
         raise RunError(
             f"{out} is not empty, and holds no gexplain run",
@@ -278,10 +295,17 @@ def _publish(work: Path, out: Path, manifest: dict[str, Any]) -> None:
 
 
 def _sizes(folder: Path, names: Sequence[str]) -> dict[str, int]:
-    """The bytes of files, and of those in folders, as far as they are there; by their path."""
+    """The bytes of files, and of those in folders, as far as they are there; by their path. An index that is made
+    again wherever it is missing is not among them.
+    """
     places = [folder / name for name in names if (folder / name).exists()]
     paths = [path for place in places for path in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths if path.suffix != ".fai"}
+
+
+def part_key(scoring: Scoring) -> str:
+    """What the names of a run's parts end in: another for each null, and all else that the outputs depend on."""
+    return hashlib.sha256(json.dumps(scoring.record(), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def in_json(settings: Mapping[str, object]) -> dict[str, str]:

@@ -9,11 +9,12 @@ import os
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,15 @@ class Scoring:
 
     def results(
         self, windows: Iterable[Window], n_done: int, progress: Progress | None
-    ) -> Iterator[list[WindowResult]]:
-        """Results of windows, pool by pool, telling progress."""
+    ) -> Generator[list[WindowResult]]:
+        """Results of windows, pool by pool, telling progress; to be closed, as those of `read_windows`."""
         n_windows = self.inputs.plan.count_windows(self.tiling)
-        for pool in read_windows(windows, self.inputs.genome, self.explainer, self.target):
-            yield pool
-            n_done += len(pool)
-            if progress is not None:
-                progress(n_done, n_windows)
+        with closing(read_windows(windows, self.inputs.genome, self.explainer, self.target)) as pools:
+            for pool in pools:
+                yield pool
+                n_done += len(pool)
+                if progress is not None:
+                    progress(n_done, n_windows)
 
     def prepare_null(self, kept: Path, work: Path) -> Null | None:
         """The null of the run, still to be read unless it is in `kept`; None where none is asked for."""
@@ -165,16 +167,19 @@ class Scoring:
         return Null.prepare(pieces, reading, self.settings.strand, kept, work)
 
     def shard_windows(self, shard: tuple[int, int]) -> tuple[int, int]:
-        """From which to which of the plan's windows a shard (its number from 1, of how many) reads.
+        """From which to which of the plan's windows a shard (its number from 1, of how many) reads."""
+        number, n_shards = shard
+        return self.shards(n_shards)[number - 1]
+
+    def shards(self, n_shards: int) -> list[tuple[int, int]]:
+        """From which to which of the plan's windows each of so many shards reads.
 
         Shards end where pools end, so that each window is read in the same batch as without shards.
         """
-        number, n_shards = shard
         n_windows = self.inputs.plan.count_windows(self.tiling)
         n_pool = pool_size(self.explainer)
         n_pools = -(-n_windows // n_pool)
-        low, high = (n_pools * nth // n_shards * n_pool for nth in (number - 1, number))
-        return min(low, n_windows), min(high, n_windows)
+        return list(pairwise(min(n_pools * nth // n_shards * n_pool, n_windows) for nth in range(n_shards + 1)))
 
     def fill_shard(
         self, store: WindowStore, null: Null | None, shard: tuple[int, int], progress: Progress | None
@@ -199,8 +204,9 @@ class Scoring:
         n_done = store.n_done()
         tell(n_done)
         missing = plan.windows(self.tiling, store.done, (low, high))
-        for pool in self.results(missing, n_done, lambda n_done, _: tell(n_done)):
-            store.add(pool)
+        with closing(self.results(missing, n_done, lambda n_done, _: tell(n_done))) as pools:
+            for pool in pools:
+                store.add(pool)
         store.commit()
         if null is not None and whose and store.n_scored():
             null.fill_part(store, whose, lambda n_done: tell(high - low + n_done))
@@ -218,8 +224,9 @@ class Scoring:
 
         tell(store.n_done())
         missing = self.inputs.plan.windows(self.tiling, store.done)
-        for pool in self.results(missing, store.n_done(), lambda n_done, _: tell(n_done)):
-            store.add(pool)
+        with closing(self.results(missing, store.n_done(), lambda n_done, _: tell(n_done))) as pools:
+            for pool in pools:
+                store.add(pool)
         if null is not None and store.n_scored():
             store.commit()  # the null may take long, and is of these windows
             null.fill(store, lambda n_done: tell(n_windows + n_done), null_parts)

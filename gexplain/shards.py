@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -77,6 +78,9 @@ def score_shard(
         finished = finished_shard(out, shard, record)
         if finished is not None:
             return finished
+        (out / SHARD).unlink(missing_ok=True)  # of a store that is gone
+        sync(out)
+        (work / STORE).touch()  # by this the folder is known as a shard's, wherever that is stopped
         null = scoring.prepare_null(out / NULL, work)
         with WindowStore(work / STORE, inputs.plan.chroms, scoring.tiling, scoring.fingerprint()) as store:
             scoring.fill_shard(store, null, shard, progress)
@@ -91,7 +95,7 @@ def score_shard(
             "record": record,
             "windows": n_windows,
         }
-        write_whole(out / SHARD, json.dumps(about, indent=2) + "\n")
+        write_whole(out / SHARD, json.dumps({**about, "check": _check_of(about)}, indent=2) + "\n")
     return read_shard(out)
 
 
@@ -108,8 +112,11 @@ def check_shard(out: Path, shard: tuple[int, int], settings: ScoreSettings) -> N
 
 
 def finished_shard(out: Path, wanted: tuple[int, int], record: Mapping[str, str]) -> Shard | None:
-    """The shard that is already there, if it is finished and the same; RunError if it is another."""
-    if not (out / SHARD).exists():
+    """The shard that is already there, if it is finished and the same; RunError if it is another.
+
+    One whose store is gone is not there.
+    """
+    if not (out / SHARD).exists() or not (out / UNFINISHED / STORE).exists():
         return None
     shard = read_shard(out)
     held = {**shard.record, "shard": f"{shard.number}/{shard.n_shards}"}
@@ -128,6 +135,8 @@ def read_shard(folder: str | os.PathLike[str]) -> Shard:
     path = Path(folder) / SHARD
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
+        if held.pop("check") != _check_of(held):
+            raise ValueError("it is damaged")
         number, n_shards = held["shard"]
         return Shard(
             Path(folder),
@@ -146,8 +155,13 @@ def read_shard(folder: str | os.PathLike[str]) -> Shard:
             f"{folder}: {what}: there is no {SHARD}",
             hint="give the folders that gexplain score --shard wrote, when all are done",
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _no_shard(path, error) from error
+
+
+def _check_of(about: Mapping[str, object]) -> int:
+    """CRC-32 of what a shard.json says."""
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
 
 
 def _no_shard(path: Path, error: Exception) -> InputError:

@@ -9,12 +9,16 @@ when the disk hands back other bytes than it was given, so every row carries a c
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import numpy as np
@@ -32,13 +36,16 @@ _STRAND_CODES: tuple[Strand, ...] = (".", "+", "-")
 # One integer orders windows by chromosome, strand and start; starts are below 2**32 (bigWig's limit).
 _STRAND_SHIFT, _CHROM_SHIFT = 1 << 34, 1 << 36
 
+# Another number wherever what is kept, or how, is another.
+_LAYOUT = 2
 # What is asked of all windows at once stands apart from their bulk.
-_SCHEMA = """
+_SCHEMA = f"""
 begin;
-create table if not exists about (key text primary key, value text not null);
-create table if not exists windows
+create table about (key text primary key, value text not null);
+create table windows
     (place integer primary key, n_ambiguous integer not null, scored integer not null, held integer not null);
-create table if not exists scored (place integer primary key, logits blob, relevance blob, books blob, held integer);
+create table scored (place integer primary key, logits blob, relevance blob, books blob, held integer);
+pragma user_version = {_LAYOUT};
 commit;
 """
 # The check of a row of `windows`, in SQL, so that millions take a second: a prime, and factors without it.
@@ -46,6 +53,18 @@ _WINDOW_CHECK = "(place * 3 + n_ambiguous * 5 + scored * 7) % 2147483647"
 
 # What the disk or the file system said, as the names of SQLite's codes begin; all else is a damaged file.
 _OF_THE_SYSTEM = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY", "SQLITE_PERM")
+
+# Windows that are taken over at a time: of a thousand targets they are forty megabytes.
+_CHUNK = 20
+
+# Of a killed run's results: so many are copied at most, to look into them without touching them.
+_MOST_COPIED_BYTES = 256_000_000
+
+_START_OVER = "use --no-resume (of merge: --force) to start it over"
+_MAKE_AGAIN = "make that shard again: its command, with --no-resume"
+
+# Of a window: place, n_ambiguous, scored and their check, then logits, relevance, books and theirs.
+_Row = tuple[Any, ...]
 
 
 class WindowStore:
@@ -60,16 +79,21 @@ class WindowStore:
         self._names = list(chroms)
         self._index = {name: index for index, name in enumerate(chroms)}
         self._widths = [tiling.width(length) for length in chroms.values()]
+        self._about = {key: json.dumps(value, sort_keys=True) for key, value in settings.items()}
         self._last_commit = time.monotonic()
         self._is_adding = False
         with self._telling():
-            self._db = sqlite3.connect(f"file:{quote(str(path))}", uri=True)  # so that others can be read beside it
+            self._db = sqlite3.connect(path)
             # A window's row is a few kilobytes: on the default pages of 4 KiB half of the file would be air.
             self._db.execute("pragma page_size = 16384")
             self._db.execute("pragma synchronous = extra")  # a commit outlives a power cut, its journal does not
-            self._db.executescript(_SCHEMA)
-            self._check_settings(settings)
-            self._check_windows("main")
+            if _is_new(self._db):
+                self._db.executescript(_SCHEMA)
+            elif not _has_layout(self._db):
+                self._db.close()
+                raise _other_version(path)
+            self._check_settings()
+            _check_windows(self._db)
 
     def __enter__(self) -> WindowStore:
         return self
@@ -117,41 +141,51 @@ class WindowStore:
     def absorb(self, path: Path, n_windows: int | None = None) -> None:
         """Take over all results of another store of the same settings; those that are here already are kept.
 
-        n_windows: as many as it has to have. RunError where it was made with other settings, has fewer windows, is
-        damaged or cannot be read.
+        n_windows: as many as it has to have. All is taken over, or nothing. RunError where it was made with other
+        settings, has another number of windows, is damaged or cannot be read.
         """
         self.commit()
-        self._db.create_function("check_of", 4, _check_of, deterministic=True)
         with self._telling(path):
-            self._db.execute("attach database ? as other", (f"file:{quote(str(path))}?mode=ro",))
+            part = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        with closing(part):
             try:
-                self._check_part(path, n_windows)
-                for table in ("windows", "scored"):
-                    self._db.execute(f"insert or ignore into main.{table} select * from other.{table}")
-                self._db.commit()
+                with self._telling(path):
+                    self._check_part(part, path, n_windows)
+                rows = _read_rows(part, 0, self._end)
+                while True:
+                    # Each store's trouble is told as its own, and Ctrl-C is heard between the chunks.
+                    with self._telling(path):
+                        chunk = list(islice(rows, _CHUNK))
+                    if not chunk:
+                        break
+                    self._take_over(chunk)
+                self.commit()
             finally:
-                self._db.rollback()
-                self._db.execute("detach database other")
+                with self._telling():
+                    self._db.rollback()
 
-    def _check_part(self, path: Path, n_windows: int | None) -> None:
-        held = dict(self._db.execute("select key, value from other.about").fetchall())
-        mine = dict(self._db.execute("select key, value from main.about").fetchall())
-        if held != mine:
+    def _check_part(self, part: sqlite3.Connection, path: Path, n_windows: int | None) -> None:
+        if not _is_new(part) and not _has_layout(part):
+            raise RunError(
+                f"{path.parent.parent}: this shard was made by another version of gexplain", hint=_MAKE_AGAIN
+            )
+        held = dict(part.execute("select key, value from about").fetchall())
+        if held != self._about:
             raise RunError(
                 f"{path.parent.parent}: made with other settings than this run",
-                detail=describe_difference(held, mine),
+                detail=describe_difference(held, self._about),
                 hint="join shards of one command alone",
             )
-        self._check_windows("other")
-        n_held = self._number("select count(*) from other.windows")
-        if n_windows is not None and n_held < n_windows:
-            raise sqlite3.DatabaseError(f"{n_held:,} of {n_windows:,} windows are there")
-        damaged = "held is not check_of(place, logits, relevance, books)"
-        if self._number(f"select exists (select 1 from other.scored where {damaged})"):
-            raise sqlite3.DatabaseError("a window's results are damaged")
-        lost = "scored and place not in (select place from other.scored)"
-        if self._number(f"select exists (select 1 from other.windows where {lost})"):
-            raise sqlite3.DatabaseError("a window's results are lost")
+        _check_windows(part)
+        (n_held,) = part.execute("select count(*) from windows").fetchone()
+        if n_windows is not None and n_held != n_windows:
+            raise sqlite3.DatabaseError(f"{n_held:,} windows are there, expected {n_windows:,}")
+
+    def _take_over(self, rows: Sequence[_Row]) -> None:
+        with self._telling():
+            self._db.executemany("insert or ignore into windows values (?, ?, ?, ?)", (row[:4] for row in rows))
+            scored = ((row[0], *row[4:]) for row in rows if row[2])
+            self._db.executemany("insert or ignore into scored values (?, ?, ?, ?, ?)", scored)
 
     def commit(self) -> None:
         """Make everything added so far survive a crash."""
@@ -165,20 +199,13 @@ class WindowStore:
 
     def all_results(self) -> Iterator[WindowResult]:
         """All scored windows' results, by chromosome (FASTA order), strand and start."""
-        return self._results(0, len(self._names) * _CHROM_SHIFT)
+        return self._results(0, self._end)
 
     def _results(self, low: int, high: int) -> Iterator[WindowResult]:
-        query = (
-            "select place, n_ambiguous, logits, relevance, books, scored.held"
-            " from windows left join scored using (place)"
-            " where windows.scored and place >= ? and place < ? order by place"
-        )
-        last = -1
         with self._telling():
-            for place, n_ambiguous, logits, relevance, books, held in self._db.execute(query, (low, high)):
-                if held is None or place <= last or held != _check_of(place, logits, relevance, books):
-                    raise sqlite3.DatabaseError("a window's results are damaged or lost")
-                last = place
+            for place, n_ambiguous, is_scored, _, logits, relevance, books, _ in _read_rows(self._db, low, high):
+                if not is_scored:
+                    continue
                 chrom, within = divmod(place, _CHROM_SHIFT)
                 strand, start = divmod(within, _STRAND_SHIFT)
                 width = self._widths[chrom]
@@ -189,6 +216,11 @@ class WindowStore:
                     relevance=np.frombuffer(relevance, dtype="<f4").reshape(-1, width),
                     books=np.frombuffer(books, dtype="<f8").reshape(-1, len(BOOKS)),
                 )
+
+    @property
+    def _end(self) -> int:
+        """Past all places."""
+        return len(self._names) * _CHROM_SHIFT
 
     def _places(self, chrom: str, strand: Strand, start: int, end: int) -> tuple[int, int]:
         base = self._index[chrom] * _CHROM_SHIFT + _STRAND_CODES.index(strand) * _STRAND_SHIFT
@@ -211,51 +243,131 @@ class WindowStore:
             held = _check_of(place, *blobs)
             self._db.execute("insert into scored values (?, ?, ?, ?, ?)", (place, *blobs, held))
 
-    def _check_settings(self, settings: Mapping[str, object]) -> None:
-        wanted = {key: json.dumps(value, sort_keys=True) for key, value in settings.items()}
+    def _check_settings(self) -> None:
         held = dict(self._db.execute("select key, value from about").fetchall())
         if not held and not self.n_done():
-            self._db.executemany("insert into about values (?, ?)", wanted.items())
+            self._db.executemany("insert into about values (?, ?)", self._about.items())
             self._db.commit()
-        elif held != wanted:
+        elif held != self._about:
             self._db.close()
             raise RunError(
                 f"{self.path.parent.parent}: an interrupted run with other settings is here",
-                detail=describe_difference(held, wanted),
+                detail=describe_difference(held, self._about),
                 hint="give another -o, or --force to discard that run",
             )
 
-    def _check_windows(self, schema: str) -> None:
-        """Look whether the list of windows is as it was written, and in order; their results are checked as read."""
-        (said,) = self._db.execute(f"pragma {schema}.quick_check(windows)").fetchone()
-        if said != "ok":
-            raise sqlite3.DatabaseError(said)
-        damaged = f"held is not {_WINDOW_CHECK} or typeof(n_ambiguous) || typeof(scored) is not 'integerinteger'"
-        if self._number(f"select exists (select 1 from {schema}.windows where {damaged})"):
-            raise sqlite3.DatabaseError("the list of windows is damaged")
-
     @contextmanager
     def _telling(self, part: Path | None = None) -> Iterator[None]:
-        """What SQLite says, as errors that a user can mend; part: the store that is absorbed."""
+        """What SQLite says, as errors that a user can mend; part: the store that is absorbed, where that is read."""
         try:
             yield
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter: of a damaged schema it quotes
-            if getattr(error, "sqlite_errorname", "").startswith(_OF_THE_SYSTEM):
-                place = self.path if part is None else f"{part} or {self.path}"
+            is_of_the_system = getattr(error, "sqlite_errorname", "").startswith(_OF_THE_SYSTEM)
+            if part is not None and is_of_the_system:
                 raise RunError(
-                    f"{place}: cannot be read or written: {error}",
-                    hint="see that the disk has room and the folder can be written, then run the same command again:"
-                    " it resumes",
+                    f"{part}: cannot be read: {error}", hint=f"see that it is there and can be read, or {_MAKE_AGAIN}"
                 ) from error
             if part is not None:
                 raise RunError(
-                    f"{part}: the results of the shard cannot be read: {error}",
-                    hint="make that shard again: its command, with --no-resume",
+                    f"{part}: the results of the shard cannot be read: {error}", hint=_MAKE_AGAIN
+                ) from error
+            if is_of_the_system:
+                raise RunError(
+                    f"{self.path}: cannot be read or written: {error}",
+                    hint="see that the disk has room and the folder can be written, then run the same command again:"
+                    " it resumes",
                 ) from error
             raise RunError(
-                f"{self.path}: the results of the interrupted run cannot be read: {error}",
-                hint="use --no-resume (of merge: --force) to start it over",
+                f"{self.path}: the results of the interrupted run cannot be read: {error}", hint=_START_OVER
             ) from error
+
+
+Peeked: TypeAlias = tuple[dict[str, str], int] | None
+"""The settings of a store and its number of windows, neither where nothing was kept; None if too large to copy."""
+
+
+def peek(path: Path) -> Peeked:
+    """What a store holds, read without touching it.
+
+    Raises RunError where it is damaged, or was made by another version of gexplain.
+    """
+    with tempfile.TemporaryDirectory(prefix="gexplain-") as temporary:
+        # A killed run leaves a journal, which only a store that may be written can be rolled back with.
+        has_journal = (journal := path.with_name(f"{path.name}-journal")).exists()
+        if has_journal:
+            if path.stat().st_size + journal.stat().st_size > _MOST_COPIED_BYTES:
+                return None
+            shutil.copy(path, temporary)
+            shutil.copy(journal, temporary)
+        uri = f"file:{quote(str(Path(temporary) / path.name))}" if has_journal else f"file:{quote(str(path))}?mode=ro"
+        try:
+            with closing(sqlite3.connect(uri, uri=True)) as db:
+                if _is_new(db):
+                    return {}, 0
+                if not _has_layout(db):
+                    raise _other_version(path)
+                (n_windows,) = db.execute("select count(*) from windows").fetchone()
+                return dict(db.execute("select key, value from about").fetchall()), int(n_windows)
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"{path}: the results of the interrupted run cannot be read: {error}", hint=_START_OVER
+            ) from error
+
+
+def _other_version(path: Path) -> RunError:
+    return RunError(
+        f"{path.parent.parent}: an interrupted run is here that another version of gexplain began", hint=_START_OVER
+    )
+
+
+def is_begun(path: Path) -> bool:
+    """Whether there are windows in a store of one's own, to be absorbed.
+
+    What a process that was killed left half is taken back, which who merely reads a store cannot do.
+    """
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            return not _is_new(db) and db.execute("select 1 from windows").fetchone() is not None
+    except sqlite3.DatabaseError:
+        return True  # who absorbs it tells what is wrong
+
+
+def _is_new(db: sqlite3.Connection) -> bool:
+    """Whether nothing was ever kept here."""
+    (n_tables,) = db.execute("select count(*) from sqlite_master").fetchone()
+    return bool(n_tables == 0)
+
+
+def _has_layout(db: sqlite3.Connection) -> bool:
+    """Whether a store keeps things as this version of gexplain does."""
+    (layout,) = db.execute("pragma user_version").fetchone()
+    return bool(layout == _LAYOUT)
+
+
+def _check_windows(db: sqlite3.Connection) -> None:
+    """Look whether the list of windows is as it was written, and in order; their results are checked as read."""
+    (said,) = db.execute("pragma quick_check(windows)").fetchone()
+    if said != "ok":
+        raise sqlite3.DatabaseError(said)
+    damaged = f"held is not {_WINDOW_CHECK} or typeof(n_ambiguous) || typeof(scored) is not 'integerinteger'"
+    (is_damaged,) = db.execute(f"select exists (select 1 from windows where {damaged})").fetchone()
+    if is_damaged:
+        raise sqlite3.DatabaseError("the list of windows is damaged")
+
+
+def _read_rows(db: sqlite3.Connection, low: int, high: int) -> Iterator[_Row]:
+    """The windows of [low, high) with their results, in order; DatabaseError for the first that is damaged."""
+    query = (
+        "select place, n_ambiguous, windows.scored, windows.held, logits, relevance, books, scored.held"
+        " from windows left join scored using (place) where place >= ? and place < ? order by place"
+    )
+    last = -1
+    for row in db.execute(query, (low, high)):
+        place, _, is_scored, _, *blobs, held = row
+        if place <= last or (is_scored and (held is None or held != _check_of(place, *blobs))):
+            raise sqlite3.DatabaseError("a window's results are damaged or lost")
+        last = place
+        yield row
 
 
 def describe_difference(held: Mapping[str, str], wanted: Mapping[str, str]) -> str:

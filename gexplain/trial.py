@@ -32,7 +32,11 @@ from gexplain.windows import Tiling, Window
 _MOST_POOLS, _MOST_BASES = 16, 250_000
 """Of windows that are drawn; how many of them are read depends on the time."""
 _LEAST_PROBES = 4
-"""As many should there be time for, so that their median says something."""
+"""As many should there be time for, so that their median says something. A run may be shorter than its trial could
+be: then there are no more than that.
+"""
+_SLOW_S = 20.0
+"""A window that takes longer is not read again, though the first time includes what is done once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Trial:
 
     @classmethod
     def of(cls, scoring: Scoring, null: Null | None, time_s: float) -> Trial:
-        """Measured by reading windows, in about time_s; in more where one window takes more."""
+        """Measured by reading windows, in about time_s; in more where two of them take more."""
         genome, tiling = scoring.inputs.genome, scoring.tiling
         most = min(_MOST_POOLS * pool_size(scoring.explainer), max(16, _MOST_BASES // tiling.window))
         drawn = list(sample_windows(scoring.inputs.plan, tiling, most))
@@ -124,11 +128,13 @@ class _Sample:
         # All rows of a batch are as long as its longest: so much the model computes for a window, in the mean.
         padded = sum(one.width * len(one.places) for one in batches) / sum(len(one.places) for one in batches)
         first, held = batches[0], _resident_bytes()
-        one_s, rest = self._read(pools[0], first.places[:1]), len(first.places) - 1
+        # The first time includes what is done once (on a GPU its context, seconds): it is no rate.
+        one_s = self._read(pools[0], first.places[:1])
         of_one = _resident_bytes() - held
-        if one_s > time_s:  # with what is done once: it has to do
-            return 1, one_s * padded / first.width, max(0, of_one) * rest
-        one_s, held = self._read(pools[0], first.places[:1]), _resident_bytes()
+        if one_s <= _SLOW_S:
+            one_s, held = self._read(pools[0], first.places[:1]), _resident_bytes()
+        if one_s > min(time_s, _SLOW_S):
+            return 1, one_s * padded / first.width, max(0, of_one) * (len(first.places) - 1)
         n_part = min(max(1, int(time_s / _LEAST_PROBES / one_s)), len(first.places))
         part_s = self._read(pools[0], first.places[:n_part])
         if n_part > 1:
@@ -136,14 +142,14 @@ class _Sample:
         lacking = max(0, of_one) * (len(first.places) - n_part)
         pool_s = part_s / n_part * n_pool
         if len(pools[0]) == n_pool and pool_s * _LEAST_PROBES < time_s:
-            return *self._time_pools(
-                pools, until - 2 * pool_s
-            ), lacking  # two are being read when a third is asked for
+            n_timed, window_s = self._time_pools(pools, until - 2 * pool_s)  # two are read when a third is asked for
+            return n_timed, window_s, lacking
         rates = [part_s / n_part / _width(first, n_part)]
         n_timed = n_part
         for batch in cycle([*batches[1:], first]):
             part = batch.places[:n_part]
-            if time.perf_counter() + part_s > until:
+            is_enough = n_timed >= len(self.windows) and len(rates) >= _LEAST_PROBES
+            if is_enough or time.perf_counter() + part_s > until:
                 break
             part_s = self._read(pools[0], part)
             rates.append(part_s / len(part) / _width(batch, len(part)))
@@ -151,11 +157,11 @@ class _Sample:
         return min(n_timed, len(self.windows)), median(rates) * padded, lacking
 
     def _time_pools(self, pools: Sequence[range], until: float) -> tuple[int, float]:
-        """Windows timed, and the median pool's seconds of one: read in one go, as the run does."""
+        """Windows timed, a pool's at least, and the median pool's seconds of one: read in one go, as by the run."""
 
         def feed() -> Iterator[Window]:
-            for pool in cycle(pools):
-                if time.perf_counter() > until:
+            for nth, pool in enumerate(cycle(pools)):
+                if nth and (nth >= max(len(pools), _LEAST_PROBES) or time.perf_counter() > until):
                     return
                 yield from (self.windows[index] for index in pool)
 
@@ -179,14 +185,16 @@ class _Sample:
         """Seconds of a row of sequence that is read on one strand, and not explained."""
         until = time.perf_counter() + time_s
         rates: list[float] = []
-        n_rows = 1
+        n_rows, n_timed = 1, 0
         for low in cycle(range(0, len(self.sequences), DEFAULT_BATCH_SIZE)):
             began = time.perf_counter()
-            if rates and began + n_rows * rates[-1] > until:
+            is_enough = n_timed >= len(self.sequences) and len(rates) > _LEAST_PROBES
+            if rates and (is_enough or began + n_rows * rates[-1] > until):
                 break
             some = self.sequences[low : low + n_rows]
             self.scoring.model.predict(some, strand="forward")
             rates.append((time.perf_counter() - began) / len(some))
+            n_timed += len(some)
             n_rows = min(max(1, int(time_s / _LEAST_PROBES / rates[-1])), DEFAULT_BATCH_SIZE)
         return median(rates[1:] or rates)
 

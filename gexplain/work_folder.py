@@ -74,17 +74,21 @@ def shared(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def resumable(out: Path) -> Iterator[None]:
-    """Tells of every file that could not be written in the block, and that the same command goes on."""
+    """Tells of every file that could not be read or written in the block, and that the same command goes on."""
     try:
         yield
-    except BrokenPipeError:  # of who reads what the run says
+    except ConnectionError:  # of who reads what the run says
         raise
     except OSError as error:
-        # A file that is being written is not named by the system; the spools of calls lie in the temporary folder.
-        place = error.filename or f"{out / UNFINISHED}, or in {tempfile.gettempdir()}"
-        raise RunError(f"cannot write {place}: {_reason(error)}", hint=f"{_mend(error)}, {_GO_ON}") from error
+        # A file that is open is not named by the system; the spools of calls lie in the temporary folder.
+        place = error.filename or f"a file in {out / UNFINISHED}, or in {tempfile.gettempdir()}"
+        is_ours = error.filename is not None and Path(str(error.filename)).is_relative_to(out)
+        doing = "write" if error.errno in _FULL or is_ours else "read or write"
+        raise RunError(f"cannot {doing} {place}: {_reason(error)}", hint=f"{_mend(error)}, {_GO_ON}") from error
     except GexplainError as error:
         cause = error.__cause__
+        if isinstance(cause, ConnectionError):  # of a process that ended, and is told of
+            raise
         if isinstance(cause, OSError) and cause.errno in _FULL:
             error.hint = f"{_mend(cause)}, {_GO_ON}"
         elif isinstance(cause, OSError) and isinstance(error, RunError):  # htslib does not say why
@@ -156,7 +160,7 @@ def sync(path: Path) -> None:
 def _acquire(out: Path, work: Path) -> TextIO:
     """The lock, open and held."""
     while True:
-        work.mkdir(parents=True, exist_ok=True)
+        _make(work)
         try:
             lock = (work / LOCK).open("a+")
         except FileNotFoundError:  # whoever had it has just removed the folder
@@ -180,6 +184,15 @@ def _acquire(out: Path, work: Path) -> TextIO:
         lock.close()
 
 
+def _make(folder: Path) -> None:
+    """Make a folder, with those above it, and have their names on disk."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        with suppress(PermissionError):  # above it there may be folders that can be written and not read
+            sync(one.parent)
+
+
 def _in_use(folder: Path, lock: TextIO) -> RunError:
     lock.seek(0)
     hint = "wait for it, or give another -o"
@@ -201,4 +214,4 @@ def _reason(error: OSError) -> str:
 def _mend(error: OSError) -> str:
     if error.errno == errno.EFBIG:
         return "raise the limit on the size of files (ulimit -f)"
-    return "make room on the disk" if error.errno in _FULL else "see that the folder can be written"
+    return "make room on the disk" if error.errno in _FULL else "see that it can be read and written"

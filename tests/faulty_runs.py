@@ -9,7 +9,9 @@ import errno
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -226,15 +228,32 @@ def lose_memory_at(place: str, nth: int, kind: str = "torch:OutOfMemoryError") -
 def cut_power_at_rename(nth: int, folder: str) -> None:
     """At the nth rename: it is on disk, what no one has synced is not; then SIGKILL.
 
-    Of a file that was not synced since it was written nothing is left but its name. SQLite syncs its own files.
+    Of a file that was not synced since it was written nothing is left but its name, and that is lost too where its
+    folder was not synced since. SQLite syncs its own files.
     """
     synced: set[tuple[int, int]] = set()
+    names: dict[tuple[int, int], set[str]] = {}  # that each folder had when it was synced last
     real_sync, real_replace, n_renames = os.fsync, os.replace, 0
 
     def sync(descriptor: int) -> None:
         real_sync(descriptor)
         found = os.fstat(descriptor)
         synced.add((found.st_dev, found.st_ino))
+        if stat.S_ISDIR(found.st_mode):
+            names[found.st_dev, found.st_ino] = set(os.listdir(descriptor))
+
+    def lose(path: Path, kept: Path) -> None:
+        found = path.stat()
+        key = found.st_dev, found.st_ino
+        if path.is_file() and ".sqlite" not in path.name and key not in synced:
+            os.truncate(path, 0)
+        for inside in path.iterdir() if path.is_dir() else ():
+            if inside.name in names.get(key, ()) or inside == kept or ".sqlite" in inside.name:
+                lose(inside, kept)
+            elif inside.is_dir():
+                shutil.rmtree(inside)
+            else:
+                inside.unlink()
 
     def replace(source: Any, target: Any, **options: Any) -> None:
         nonlocal n_renames
@@ -243,10 +262,11 @@ def cut_power_at_rename(nth: int, folder: str) -> None:
             return
         n_renames += 1
         if n_renames == nth:
-            for path in Path(folder).rglob("*"):
-                found = path.stat()
-                if path.is_file() and ".sqlite" not in path.name and (found.st_dev, found.st_ino) not in synced:
-                    os.truncate(path, 0)
+            out, above = Path(folder), Path(folder).parent.stat()
+            if out.name in names.get((above.st_dev, above.st_ino), ()):
+                lose(out, kept=Path(target))
+            else:
+                shutil.rmtree(out)
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.fsync, os.replace = sync, replace

@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 
 import gexplain
+from gexplain.attribution.explainers import TokenExplainer
 from gexplain.errors import RunError, SkippedRegionsError, UsageError
 from gexplain.estimate import Estimate, estimate_run
 from gexplain.inputs import open_inputs
 from gexplain.plan import REASONS, Status
 from gexplain.run_folder import NULL, UNFINISHED
 from gexplain.runs import score_inputs
+from gexplain.scoring import Scoring
 from gexplain.shards import score_shard
 from gexplain.store import WindowStore
-from gexplain.trial import sample_windows
+from gexplain.trial import _Sample, sample_windows
 from gexplain.windows import Tiling
 from gexplain.work_folder import locked
 
@@ -143,6 +145,44 @@ def test_an_interrupted_run_is_gone_on_with(test_data, model, tmp_path, is_kille
     assert said.seconds["windows"] == pytest.approx((said.windows - n_done) * said.window_s)
     again = estimate(regions, genome, model, out, target="promoter", resume=False)
     assert (again.state, again.windows_done) == ("new", 0)
+
+
+@pytest.mark.parametrize("has_pages", [False, True])
+def test_a_run_that_was_stopped_before_its_first_window_is_new(test_data, model, tmp_path, has_pages):
+    (tmp_path / UNFINISHED).mkdir()
+    store = tmp_path / UNFINISHED / "windows.sqlite"
+    store.touch()
+    if has_pages:  # and no tables: what a kill before the commit of the schema may leave
+        with closing(sqlite3.connect(store)) as begun:
+            begun.execute("vacuum")
+        assert store.stat().st_size
+    regions, genome = ["chr1:1,001-9,000"], test_data / "genome.fa"
+    said = estimate(regions, genome, model, tmp_path, target="promoter", null_regions=0)
+    assert (said.state, said.windows_done) == ("new", 0)
+    settings = gexplain.ScoreSettings(target="promoter", null_regions=0)
+    gexplain.score(regions, genome, model, output=tmp_path, settings=settings)
+
+
+def test_a_run_of_another_version_is_refused_as_by_the_run(regions, test_data, model, tmp_path):
+    (tmp_path / UNFINISHED).mkdir()
+    with closing(sqlite3.connect(tmp_path / UNFINISHED / "windows.sqlite")) as other:
+        other.execute("create table windows (place integer primary key)")
+        other.execute("pragma user_version = 99")
+    mine, theirs = refused(regions, test_data / "genome.fa", model, tmp_path, target="promoter")
+    assert "another version of gexplain" in str(mine)
+    assert str(mine) == str(theirs)
+
+
+def test_results_of_a_killed_run_that_are_too_many_to_copy_are_not_counted(test_data, model, tmp_path, monkeypatch):
+    genome, settings = test_data / "genome.fa", gexplain.ScoreSettings(target="promoter")
+    with open_inputs(["chr1:1,001-9,000"], genome, settings) as inputs, pytest.raises(KeyboardInterrupt):
+        score_inputs(inputs, model, output=tmp_path, settings=settings, progress=_interrupt)
+    (tmp_path / UNFINISHED / "windows.sqlite-journal").write_bytes(b"")
+    monkeypatch.setattr("gexplain.store._MOST_COPIED_BYTES", 10_000)
+    monkeypatch.setattr("gexplain.store.shutil.copy", lambda *_: pytest.fail("it was copied"))
+    said = estimate(["chr1:1,001-9,000"], genome, model, tmp_path, target="promoter")
+    assert (said.state, said.windows_done) == ("resumable", None)
+    assert said.seconds["windows"] == pytest.approx(said.windows * said.window_s)
 
 
 def test_shards_are_told_as_they_are_read(test_data, model, tmp_path):
@@ -276,6 +316,57 @@ def test_the_sample_is_of_the_plan_and_even_over_it(test_data, model):
     share = sum(one.chrom == "chr1" for one in everything) / len(everything)
     assert sum(one.chrom == "chr1" for one in sample) / len(sample) == pytest.approx(share, abs=0.05)
     assert len(whole) > 0.95 * len(everything)
+
+
+class Clock:
+    """A time that passes as a model computes, and not else: so many seconds a sequence, and some at first."""
+
+    def __init__(self, sequence_s: float, first_s: float) -> None:
+        self.now, self.sequence_s, self.first_s = 0.0, sequence_s, first_s
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def compute(self, explainer, batch, target, _compute=TokenExplainer.compute):
+        self.now += self.first_s + self.sequence_s * len(batch.sequences)
+        self.first_s = 0.0
+        return _compute(explainer, batch, target)
+
+
+@pytest.fixture
+def sample(test_data, model):
+    """Windows to be timed: two pools and a half."""
+    settings, tiling = gexplain.ScoreSettings(target="promoter", batch_size=16), Tiling(128, 64, 1)
+    with open_inputs(["chr1:1,001-11,000"], test_data / "genome.fa", settings) as inputs:
+        scoring = Scoring.prepare(inputs, model, settings)
+        windows = list(inputs.plan.windows(tiling))
+        yield _Sample(scoring, windows, [inputs.genome.fetch(one.chrom, one.start, one.end) for one in windows])
+
+
+@pytest.mark.parametrize(
+    ("sequence_s", "first_s", "told_s"),
+    [
+        (0.01, 0.0, 0.01),
+        (0.01, 5.0, 0.01),  # the first window takes all of the time, which is one second
+        (1e-4, 5.0, 1e-4),  # and whole pools are read after it
+        (3.0, 5.0, 3.0),
+        (30.0, 0.0, 30.0),  # so slow that it is not read again
+    ],
+)
+def test_what_is_done_once_is_not_taken_for_the_rate(sample, monkeypatch, sequence_s, first_s, told_s):
+    clock = Clock(sequence_s, first_s)
+    monkeypatch.setattr("gexplain.trial.time", clock)
+    monkeypatch.setattr(TokenExplainer, "compute", lambda *given: clock.compute(*given))
+    n_timed, window_s, _ = sample.time_windows(1.0)
+    assert n_timed >= 1
+    assert window_s == pytest.approx(told_s, rel=0.5)  # windows differ in their tokens
+    assert clock.now < first_s + max(1.5, 2.5 * sequence_s)
+
+
+def test_a_pool_is_timed_where_no_time_is_left(sample):
+    n_timed, window_s = sample._time_pools([range(10), range(10, 20)], until=0)
+    assert n_timed == 10
+    assert window_s > 0
 
 
 def test_it_is_json(regions, test_data, model):

@@ -29,7 +29,7 @@ from gexplain.models.cnn import CnnConfig, save_cnn_checkpoint
 from gexplain.null import PIECE_WINDOWS, default_null_regions, draw_null, predicted_classes
 from gexplain.pipeline import WindowResult
 from gexplain.plan import plan_regions
-from gexplain.store import WindowStore
+from gexplain.store import WindowStore, _check_of
 from gexplain.windows import Tiling, Window
 
 WINDOW, STRIDE = 64, 32
@@ -600,7 +600,10 @@ def test_an_interrupted_null_of_other_classes_is_read_anew(fasta, undecided, tmp
         with pytest.raises(KeyboardInterrupt):
             score(fasta, undecided, tmp_path / "out", MIXED, target="predicted", **settings)
     with closing(sqlite3.connect(tmp_path / "out" / ".unfinished" / "windows.sqlite")) as held, held:
-        held.execute("update scored set logits = ?", (np.array([0, 0, 9], "<f8").tobytes(),))
+        logits = np.array([0, 0, 9], "<f8").tobytes()
+        for place, relevance, books in held.execute("select place, relevance, books from scored").fetchall():
+            check = _check_of(place, logits, relevance, books)
+            held.execute("update scored set logits = ?, held = ? where place = ?", (logits, check, place))
     score(fasta, undecided, tmp_path / "out", MIXED, target="predicted", **settings)
     score(fasta, undecided, tmp_path / "named", MIXED, target="enhancer", **settings)
     assert null_files(tmp_path / "out")["predicted.bw"] == null_files(tmp_path / "named")["enhancer.bw"]

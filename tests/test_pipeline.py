@@ -156,6 +156,33 @@ def test_who_stops_asking_leaves_no_thread_and_no_work_behind(genome, watched):
     assert len(watched.computed) <= 9  # the batch that was begun is the last, of eight in that pool
 
 
+@pytest.mark.parametrize("method", ["ism", "occlusion-token", "integrated-gradients"])
+def test_a_batch_of_many_forward_passes_is_stopped_at_the_next(genome, model, method, caplog):
+    passes: list[int] = []
+    begun, go_on, before = threading.Event(), threading.Event(), threading.active_count()
+
+    def note(*_: object) -> None:
+        passes.append(1)
+        if len(passes) == 5:
+            begun.set()
+            go_on.wait(30)
+
+    pools = read_windows(windows(*[0] * 64, *range(600, 700, 10)), genome, TokenExplainer(model, method), PROMOTER)
+    hook = model.network.register_forward_pre_hook(note)
+    try:
+        next(pools)  # of N alone: meanwhile the model computes the next
+        assert begun.wait(30)
+        going_on = threading.Timer(0.2, go_on.set)
+        going_on.start()
+        pools.close()
+        going_on.join()
+    finally:
+        hook.remove()
+    assert len(passes) <= 6
+    assert threading.active_count() == before
+    assert caplog.records == []
+
+
 def test_what_goes_wrong_while_reading_is_raised_here(genome, watched, monkeypatch):
     fetch, threads = Genome.fetch, threading.active_count()
 

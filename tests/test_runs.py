@@ -511,27 +511,6 @@ def n_committed(out, name: str = "windows") -> int:
         return 0
 
 
-def test_a_run_killed_at_random_moments_gives_the_same_tracks(run, data, box_model, tmp_path):
-    seed = int(np.random.default_rng().integers(2**32))
-    print(f"seed {seed}")  # shown where the test fails
-    generator = np.random.default_rng(seed)
-    out, kept = tmp_path / "out", []
-    for _ in range(2):
-        process = start_in_a_process(data, out)
-        goal = n_committed(out) + int(generator.integers(1, 200))
-        while n_committed(out) < goal and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(0.02 * generator.random())
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "finished before it was killed"
-        assert not (out / "manifest.json").exists()
-        assert not (out / "tracks").exists()
-        kept.append(n_committed(out))
-    assert 0 < kept[0] < kept[1] < run.manifest["windows"]["read"]
-    finished = score(data, box_model, out, target="promoter", batch_size=1, null_regions=0)
-    assert_same_tracks(finished, run)
-
-
 def test_a_run_killed_while_its_null_is_read_goes_on(data, box_model, tmp_path, monkeypatch):
     few = tmp_path / "few.bed"
     few.write_text("chr1\t40000\t41000\nchr2\t4000\t4100\n")
@@ -588,7 +567,22 @@ def test_strict_refuses_regions_of_n_alone(data, box_model, tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"strand": "x"}, {"window": 0}, {"stride": 0}, {"formats": ()}, {"strict": True, "on_bad_line": "skip"}],
+    [
+        {"strand": "x"},
+        {"window": 0},
+        {"stride": 0},
+        {"formats": ()},
+        {"strict": True, "on_bad_line": "skip"},
+        {"window": "auto"},
+        {"stride": "auto"},
+        {"shifts": "auto"},
+        {"shifts": None},
+        {"shifts": 1.0},
+        {"window": 51.2},
+        {"batch_size": "many"},
+        {"null_regions": "auto"},
+        {"seed": "1"},
+    ],
 )
 def test_settings_that_make_no_sense_are_told(wrong):
     with pytest.raises(UsageError):

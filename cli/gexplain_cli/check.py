@@ -93,7 +93,8 @@ def _in_words(one: Estimate) -> list[str]:
         "model": f"{one.model} on {one.device}, {one.method} of {', '.join(one.targets)}; {one.tracks} tracks",
     }
     if one.state is not None:
-        lines["directory"] = _STATES[one.state].format(done=one.windows_done, windows=one.windows)
+        state = "unknown" if one.windows_done is None else one.state
+        lines["directory"] = _STATES[state].format(done=one.windows_done, windows=one.windows)
     if one.timed_windows:
         lines["rate"] = (
             f"about {_time(1_000 * one.window_s)} per 1,000 windows, from {one.timed_windows:,} that were read here"
@@ -128,6 +129,7 @@ _STATES = {
     "new": "a new run",
     "finished": "done: this very run is there, finished",
     "resumable": "an interrupted run, to be gone on with: {done:,} of {windows:,} windows are done",
+    "unknown": "an interrupted run, whose results are too large to look into: what is done is told as it goes on",
 }
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import resource
 import shlex
 import sys
 
 import click
 
-from gexplain.errors import GexplainError
+from gexplain.errors import GexplainError, UsageError
 from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
 from gexplain_cli.options import device_option
 from gexplain_cli.progress import RUN_STAGES, show_stages
 from gexplain_cli.score import only_without_report, summary, warn
+
+_OTHER_FILES = 200  # open besides the lock of each shard: those of Python and torch, the genome, tracks
 
 
 @click.command(name="merge", short_help="Shards of a run, made on many machines, joined to one.")
@@ -48,6 +51,7 @@ def command(
     gexplain score peaks.bed genome.fa -m MODEL -o shards/2 --shard 2/2
     gexplain merge shards/1 shards/2 -o OUT
     """  # noqa: D301 - click wants the control character
+    allow_open_files(len(shards) + _OTHER_FILES)
     # Torch is loaded here and not before: help is prompt.
     import torch
 
@@ -86,3 +90,17 @@ def command(
     warn(run.warnings)
     if not quiet:
         click.echo(summary(run.path, run.manifest), err=True)
+
+
+def allow_open_files(n_files: int) -> None:
+    """Have this process hold so many files open at once; UsageError where the system does not let it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or n_files <= soft:
+        return
+    if hard != unlimited and n_files > hard:
+        raise UsageError(
+            f"so many shards need {n_files:,} files open at once, and the system allows {hard:,}",
+            hint="raise the limit (ulimit -Hn), or make fewer shards",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n_files, hard))

@@ -193,7 +193,7 @@ def command(
     with open_inputs(source, genome, settings) as inputs:
         # Torch is loaded here and not before: bad input is told at once.
         from gexplain import runs
-        from gexplain.devices import has_parts, score_on_devices
+        from gexplain.devices import score_on_devices
         from gexplain.models.model import choose_devices, load_model
 
         keep_freed_memory()
@@ -217,8 +217,8 @@ def command(
                         joined = "gexplain merge SHARDS... -o OUT"
                         click.echo(f"shard {shard} is done: {done.folder}; when all are: {joined}", err=True)
                     return
-                in_parts = len(devices) > 1 or has_parts(output)
-                run = (partial(score_on_devices, devices=devices) if in_parts else runs.score_inputs)(
+                on_devices = partial(score_on_devices, devices=devices, prepare=keep_freed_memory)
+                run = (on_devices if len(devices) > 1 else runs.score_inputs)(
                     inputs,
                     loaded,
                     output=output,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shlex
 from collections.abc import Mapping
 
@@ -136,6 +137,9 @@ def read_config(config: Mapping[str, object]) -> WorkflowSettings:
             score.refuse_what_is_ignored(
                 is_stream=False, has_calls=params["null_regions"] != 0, has_hits=params["motifs"] != "none"
             )
+            device = score.devices_named(params, streams=False, is_shard=True)
+            if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", device):  # where jobs run it is looked for, and not here
+                raise _wrong(options, f"no device {device!r}", "auto, cpu, cuda or cuda:N")
             chroms, formats = (score.listed(params.pop(name)) for name in ("chroms", "formats"))
             ScoreSettings(chroms=chroms, formats=formats, **params)  # type: ignore[arg-type]
     except click.UsageError as error:

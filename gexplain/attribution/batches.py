@@ -21,7 +21,7 @@ BatchSize: TypeAlias = int | Literal["auto"]
 
 # With so many tokens of DNABERT-2 a device is busy, and gains nothing more from further rows.
 _AUTO_ROWS = {"cpu": DEFAULT_BATCH_SIZE, "cuda": 512}
-_AUTO_TOKENS = {"cpu": 8_192, "cuda": 32_768}
+_AUTO_TOKENS = {"cpu": 4_096, "cuda": 32_768}
 _BASES_FOR_A_TOKEN = 16  # of a CNN, whose bases take less than a transformer's tokens
 
 
@@ -94,10 +94,10 @@ class Room:
     """
 
     def __init__(self, batch_size: BatchSize, model: Model) -> None:
-        self.is_auto = batch_size == "auto"
-        self._rows = _AUTO_ROWS[model.device.type] if self.is_auto else cast(int, batch_size)
+        is_auto = batch_size == "auto"
+        self._rows = _AUTO_ROWS[model.device.type] if is_auto else cast(int, batch_size)
         per_token = 1 if model.kind == "DNABERT-2" else _BASES_FOR_A_TOKEN
-        self._tokens = _AUTO_TOKENS[model.device.type] * per_token if self.is_auto else None
+        self._tokens = _AUTO_TOKENS[model.device.type] * per_token if is_auto else None
 
     def rows(self, n_tokens: int) -> int:
         """Rows of so many tokens that go through at once."""
@@ -118,9 +118,25 @@ class Room:
         """Whether a batch is within what is known to fit."""
         return len(batch.sequences) == 1 or self._tokens is None or len(batch.tokens) * batch.width <= self._tokens
 
-    def halve(self, batch: Batch) -> bool:
-        """Take note that a batch did not fit; whether there is a smaller one."""
-        if self._tokens is None or len(batch.sequences) == 1:
+    def halve(self, n_rows: int, n_tokens: int) -> bool:
+        """Take note that so many rows of so many tokens did not fit; whether fewer may be tried."""
+        if self._tokens is None:
             return False
-        self._tokens = min(self._tokens, len(batch.tokens) * batch.width // 2)
+        self._tokens = n_rows * n_tokens // 2
         return True
+
+
+_LACKS_MEMORY = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+)
+"""What torch says in a RuntimeError of no kind of its own: of a GPU and its libraries, and of a CPU."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the device, or the process, has no memory left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKS_MEMORY)

@@ -14,7 +14,7 @@ from torch import Tensor
 from gexplain.arrays import FloatArray, IntArray
 from gexplain.attribution.attention import attention, attention_rollout
 from gexplain.attribution.attnlrp import relevance_of_batch
-from gexplain.attribution.batches import Batch, BatchSize, Computed, Room
+from gexplain.attribution.batches import Batch, BatchSize, Computed, Room, is_out_of_memory
 from gexplain.attribution.chance import SEED, random_relevance
 from gexplain.attribution.cnn_lrp import EPSILON, lrp
 from gexplain.attribution.deeplift import N_REFERENCES, deeplift, deeplift_shap
@@ -161,21 +161,23 @@ class TokenExplainer:
         ]
 
     def compute(self, batch: Batch, target: Target) -> list[Computed]:
-        """The relevance of a batch; of an "auto" batch size in halves, where the whole does not fit.
+        """The relevance of a batch; of an "auto" batch size with fewer rows at once, where they do not fit.
 
         Raises RunError where the device has no memory for it.
         """
-        if self._room.has_for(batch):
-            try:
-                return [Computed.of(batch, self._relevance(batch, target))]
-            except RuntimeError as error:
-                if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                    raise
-                if not self._room.halve(batch):
-                    raise self._out_of_memory(batch) from error
-            if self.model.device.type == "cuda":
-                torch.cuda.empty_cache()  # blocks of the large batch, which the smaller ones might not fit in
-        return [computed for half in batch.halves() for computed in self.compute(half, target)]
+        if not self._room.has_for(batch):
+            return [computed for half in batch.halves() for computed in self.compute(half, target)]
+        try:
+            return [Computed.of(batch, self._relevance(batch, target))]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            n_rows, least = self._rows_at_once(batch)
+            if n_rows <= least or not self._room.halve(n_rows, batch.width):
+                raise self._out_of_memory(batch) from error
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()  # blocks of the many rows, which fewer might not fit in
+        return self.compute(batch, target)
 
     def readings(self, computed: Computed) -> list[Reading]:
         """One reading per sequence of a batch, in its order; of both strands, the mean."""
@@ -211,10 +213,17 @@ class TokenExplainer:
             return method.relevance(self.model, texts, target, n_strands, self._room.rows(batch.width))
         return method.relevance(self.model, *self.model.pad(batch.tokens), target, n_strands)
 
+    def _rows_at_once(self, batch: Batch) -> tuple[int, int]:
+        """Rows of a batch that go through the model together, and how many do at least."""
+        if isinstance(METHODS[self.model.kind][self.method], SequenceMethod):
+            return self._room.rows(batch.width), 1  # of its sequences as they are changed, which are many more
+        return len(batch.tokens), len(batch.strands)
+
     def _out_of_memory(self, batch: Batch) -> RunError:
-        mend = "a smaller --window" if len(batch.sequences) == 1 else "a smaller --batch-size or --window"
+        n_rows, least = self._rows_at_once(batch)
+        mend = "a smaller --batch-size or --window" if n_rows > least else "a smaller --window"
         return RunError(
-            f"out of memory on {self.model.device}, with {len(batch.tokens)} sequences of {batch.width} tokens",
+            f"out of memory on {self.model.device}, with {n_rows} sequences of {batch.width} tokens",
             hint=f"use {mend}; the same command then goes on where it stopped",
         )
 

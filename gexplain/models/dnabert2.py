@@ -83,10 +83,12 @@ class DnaBert2(nn.Module):
 
     def attention_bias(self, embedding_BTC: Tensor, mask_BT: Tensor | None) -> Tensor:
         """ALiBi, and what keeps padding unseen: (B, H, T, T), or (1, H, T, T) where nothing is padded."""
-        n_tokens = embedding_BTC.shape[1]
-        position_T = torch.arange(n_tokens, device=embedding_BTC.device)
+        n_tokens, device = embedding_BTC.shape[1], embedding_BTC.device
+        position_T = torch.arange(n_tokens, device=device)
         distance_TT = (position_T[:, None] - position_T[None, :]).abs()
-        slope_H = torch.tensor(alibi_slopes(self.config.n_heads), device=embedding_BTC.device)
+        # From pinned memory: a GPU that is busy with the batch before is not waited for.
+        slope_H = torch.tensor(alibi_slopes(self.config.n_heads), pin_memory=device.type == "cuda")
+        slope_H = slope_H.to(device, non_blocking=True)
         dtype = self.bert.encoder.dtype
         bias_BHTT = (-slope_H[:, None, None] * distance_TT)[None].to(dtype)
         if mask_BT is None:

@@ -186,7 +186,7 @@ class DnaBert2Model(Model):
 
     def baseline(self, ids_BT: Tensor) -> Tensor:
         """The word embeddings (B, T, C) with [MASK] for every token that spells a base, [UNK] included."""
-        special = torch.tensor(sorted(self.tokenizer.special_ids), device=ids_BT.device)
+        special = self._send(np.array(sorted(self.tokenizer.special_ids)))
         return self.network.embed(torch.where(torch.isin(ids_BT, special), ids_BT, self.tokenizer.mask_id))
 
     def logits(self, embedding_BTC: Tensor, mask_BT: Tensor | None) -> Tensor:

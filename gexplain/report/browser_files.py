@@ -27,6 +27,7 @@ from gexplain.genome.tracks import write_error
 from gexplain.report.hub import HUB_FILES, check_assembly, write_hub
 from gexplain.report.igv import write_igv_session
 from gexplain.report.plain_text import spell_in_ascii
+from gexplain.work_folder import sync, sync_tree
 
 BROWSER = "browser"
 IGV_SESSION = "igv_session.xml"
@@ -78,6 +79,7 @@ def write_browser_files(
     folder = work / BROWSER
     try:
         (work / IGV_SESSION).unlink(missing_ok=True)
+        sync(work)  # before what it vouches for goes
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     except OSError as error:
@@ -91,6 +93,10 @@ def write_browser_files(
         if (work / f"{name}.bed").exists():
             _write_calls(folder / f"{name}.bb", work / f"{name}.bed", schema, style, genome)
     note = write_hub(work, manifest, genome, places.first(), assembly=assembly)
+    for name in (BROWSER, *HUB_FILES):
+        if (work / name).exists():
+            sync_tree(work / name)
+    sync(work)
     write_igv_session(work / IGV_SESSION, out, manifest)
     return [note] if note else []
 

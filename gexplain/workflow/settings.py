@@ -132,8 +132,8 @@ def _job(config: Mapping[str, object], key: str) -> JobSettings:
 
 def _path(config: Mapping[str, object], key: str) -> str:
     text = _take(config, key, str)
-    if not text.strip() or set("{}\n") & set(text):
-        raise _wrong(key, repr(text), "a name without braces and line breaks")
+    if not text.strip() or text.startswith("-") or set("{}\n") & set(text):
+        raise _wrong(key, repr(text), "a name without braces and line breaks, and no option")
     return text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gexplain.attribution.batches import Room
+from gexplain.attribution.batches import Room, is_out_of_memory
 from gexplain.attribution.explainers import METHODS, TokenExplainer
 from gexplain.attribution.target import Target
 from gexplain.errors import RunError
@@ -63,6 +63,69 @@ def test_auto_remembers_what_did_not_fit(exact_model, device):
     assert max(tried) <= 5
 
 
+@pytest.fixture
+def ism_of_rows(monkeypatch):
+    """A function that has ISM take so many rows at once at most; it returns the rows of each attempt."""
+
+    def has_room_for(most: int) -> list[int]:
+        of_kind, tried = METHODS["DNABERT-2"], []
+        whole = of_kind["ism"].relevance
+
+        def limited(model, rows, target, n_strands, batch_size):
+            tried.append(batch_size)
+            if batch_size > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return whole(model, rows, target, n_strands, batch_size)
+
+        monkeypatch.setitem(of_kind, "ism", replace(of_kind["ism"], relevance=limited))
+        return tried
+
+    return has_room_for
+
+
+@pytest.mark.parametrize("n_sequences", [1, 3])
+@pytest.mark.parametrize("strand", ["+", "."])
+def test_auto_halves_the_rows_of_changed_sequences_too(exact_model, ism_of_rows, strand, n_sequences):
+    explainer, sequences = TokenExplainer(exact_model, "ism", batch_size="auto"), SEQUENCES[:n_sequences]
+    whole = explainer.read(sequences, PROMOTER, strand)
+    tried = ism_of_rows(3)
+    for one, other in zip(explainer.read(sequences, PROMOTER, strand), whole, strict=True):
+        np.testing.assert_allclose(one.relevance, other.relevance, atol=1e-12)
+    assert tried[:4] == [16, 8, 4, 2]
+    tried.clear()
+    explainer.read(sequences, PROMOTER, strand)
+    assert max(tried) <= 3
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "most", "n_rows", "helps"), [("auto", 0, 1, False), (8, 7, 8, True), (1, 0, 1, False)]
+)
+def test_the_mend_of_changed_sequences_is_of_their_rows(exact_model, ism_of_rows, batch_size, most, n_rows, helps):
+    ism_of_rows(most)
+    with pytest.raises(RunError, match=f"out of memory on cpu, with {n_rows} sequences of") as caught:
+        TokenExplainer(exact_model, "ism", batch_size=batch_size).read(SEQUENCES[:1], PROMOTER)
+    assert ("--batch-size" in caught.value.hint) == helps
+    assert "--window" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "lacks_memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported elsewhere"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:115] DefaultCPUAllocator: can't allocate memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"), False),
+        (OSError("CUDA error: out of memory"), False),
+    ],
+)
+def test_what_says_that_memory_is_short(error, lacks_memory):
+    assert is_out_of_memory(error) == lacks_memory
+
+
 @pytest.mark.parametrize("strand", ["+", "."])
 def test_one_sequence_that_does_not_fit_is_an_error(exact_model, device, strand):
     device(0)
@@ -93,7 +156,7 @@ def test_other_errors_of_torch_are_not_taken_for_a_lack_of_memory(exact_model, m
 
 @pytest.mark.parametrize("n_strands", [1, 2])
 def test_auto_is_sixteen_rows_on_a_cpu(model, n_strands):
-    lengths = RNG.integers(20, 500, 77)
+    lengths = RNG.integers(20, 256, 77)
     given, auto = (list(Room(size, model).batches(lengths, n_strands)) for size in (16, "auto"))
     assert [one.tolist() for one in auto] == [one.tolist() for one in given]
 
@@ -105,7 +168,7 @@ def test_auto_takes_fewer_rows_of_long_sequences(model, n_strands):
     assert sorted(np.concatenate(batches).tolist()) == list(range(7))
     assert [lengths[batch].max() for batch in batches] == sorted(lengths[batch].max() for batch in batches)[::-1]
     for batch in batches:
-        assert len(batch) == 1 or len(batch) * n_strands * lengths[batch].max() <= 8_192
+        assert len(batch) == 1 or len(batch) * n_strands * lengths[batch].max() <= 4_096
 
 
 @pytest.mark.parametrize("size", [0, -1])

@@ -95,7 +95,7 @@ def test_a_stream_is_told_without_a_folder(check):
 
 
 def test_a_shard_is_told_by_its_share(check, tmp_path):
-    bed = "chr1\t1000\t90000\n"
+    bed = "chr1\t1000\t40000\n"
     whole = json.loads(check("--json", bed=bed).out)
     out = tmp_path / "out"
     shares = [json.loads(check("--json", "--shard", f"{nth}/2", "-o", out, bed=bed).out) for nth in (1, 2)]

@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from gexplain_cli.memory import keep_freed_memory
 
 from gexplain.inputs import ScoreSettings
 
@@ -40,15 +41,14 @@ def test_merge_takes_one_device(run, test_data, tmp_path):
     assert "device 'cpu,cpu' is several, where one is used" in outcome.err
 
 
-def test_one_device_goes_on_with_the_parts_of_several(score, tmp_path, monkeypatch):
+def test_processes_keep_freed_memory_too(score, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "gexplain.devices.score_on_devices", lambda *_, devices, **__: seen.append(devices) or pytest.skip("seen")
+        "gexplain.devices.score_on_devices", lambda *_, prepare, **__: seen.append(prepare) or pytest.skip("seen")
     )
-    (tmp_path / "out" / ".unfinished" / "parts").mkdir(parents=True)
     with pytest.raises(pytest.skip.Exception):
-        score(BED, "--device", "cpu", output=tmp_path / "out")
-    assert seen == [[torch.device("cpu")]]
+        score(BED, "--device", "cpu,cpu", output=tmp_path / "out")
+    assert seen == [keep_freed_memory]
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "many", "1.5", ""])

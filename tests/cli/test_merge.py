@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 BED = "chr1\t2000\t9000\tleft\nchr2\t1000\t5000\tright\n"
@@ -44,6 +46,28 @@ def test_a_missing_shard_is_named(run, shards, tmp_path):
     outcome = run("merge", shards[0], "-o", tmp_path / "joined")
     assert outcome.code == 3
     assert "1 shard of 2 missing: 2/2" in outcome.err
+
+
+@pytest.fixture
+def few_files():
+    """A soft limit of 512 open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_more_shards_may_be_open_than_files_at_first(run, few_files, tmp_path):
+    outcome = run("merge", *[tmp_path / str(i) for i in range(1000)], "-o", tmp_path / "joined")
+    assert "no shard is here" in outcome.err  # and so far it came
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 1000
+
+
+def test_more_shards_than_the_system_lets_be_open_are_refused(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (512, 1024))
+    outcome = run("merge", *[tmp_path / str(i) for i in range(1000)], "-o", tmp_path / "joined")
+    assert outcome.code == 2
+    assert "1,200 files open at once, and the system allows 1,024" in outcome.err
 
 
 @pytest.mark.parametrize("text", ["3/2", "1", "0/2"])

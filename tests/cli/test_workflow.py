@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", ["", "--target all --strand region", "-b 64 --dtype bfloat16 -d cuda --chroms 'chr1,chr2'"]
+    "options", ["", "--target all --strand region", "-b 64 --dtype bfloat16 -d cuda:1 --chroms 'chr1,chr2'"]
 )
 def test_options_of_score_may_be_given(options):
     assert read_config(CONFIG | {"options": options}).shards == 2
@@ -99,6 +99,10 @@ def test_options_of_score_may_be_given(options):
         ("--format bedgrph", "unknown formats: bedgrph"),
         ("--null-regions 0 --q 0.1", "--q has no meaning with --null-regions 0"),
         ("--strict --on-bad-line skip", "strict refuses"),
+        ("--device all", "--device all: --shard is read by one device"),
+        ("-d cuda:0,cuda:1", "--device cuda:0,cuda:1: --shard is read by one device"),
+        ("-d cpu,cpu", "--device cpu,cpu: --shard is read by one device"),
+        ("-d nonsense", "no device 'nonsense'"),
         ("-o elsewhere", "--output has no place there"),
         ("--shard 1/2", "--shard has no place there"),
         ("--help", "--help"),

@@ -21,7 +21,8 @@ from faulty_runs import (
     run,
 )
 
-from gexplain.run_folder import MANIFEST, open_run
+from gexplain.report.hub import HUB_FILES
+from gexplain.run_folder import MANIFEST, SHARD, open_run
 
 N_KILLS, MOST_IN_A_FOLDER = 25, 5
 
@@ -86,6 +87,18 @@ def test_a_forced_run_that_is_killed_is_neither_the_old_nor_half_the_new(score, 
     assert contents(tmp_path / "out") == whole.files_without_report
 
 
+@pytest.mark.parametrize("option", ["--force", "--no-resume"])
+def test_a_shard_whose_store_was_emptied_for_another_run_is_none(score, words, whole, tmp_path, option):
+    out = tmp_path / "out"
+    assert score("--shard", "1/1").code == 0
+    assert score(option, sabotage=die_after, given=("gexplain.runs:empty",)).code == -signal.SIGKILL
+    assert not (out / SHARD).exists()
+    assert score("--shard", "1/1").code == 0
+    merged = run("merge", out, "-o", tmp_path / "joined", "-p", 1, "-q", "--no-report")
+    assert merged.code == 0, merged.err
+    assert contents(tmp_path / "joined")["regions.tsv"] == whole.files["regions.tsv"]
+
+
 def test_a_report_made_anew_that_is_killed_is_made_whole(score, whole, tmp_path):
     """Its files for browsers are written in their place."""
     out = tmp_path / "out"
@@ -132,6 +145,29 @@ def read_order(score, tmp_path: Path) -> list[tuple[str, str]]:
     return [(word, path) for word, _, path in (line.partition(" ") for line in order.read_text().splitlines())]
 
 
+def test_the_names_of_all_new_folders_are_on_disk(words, tmp_path):
+    order, out = tmp_path / "order", tmp_path / "some" / "where" / "out"
+    ended = run(*words(out, "--no-report"), sabotage=note_order, given=(str(order),))
+    assert ended.code == 0, ended.err
+    synced = order.read_text().splitlines()
+    assert {f"sync {place}" for place in (tmp_path, tmp_path / "some", out.parent, out)} <= set(synced)
+
+
+def test_what_browsers_open_is_on_disk_before_the_session_that_vouches_for_it(score, tmp_path):
+    out, order = tmp_path / "out", tmp_path / "order"
+    assert score().code == 0
+    report = ("report", out, "--assembly", "tiny1", "-q")
+    assert run(*report, sabotage=note_order, given=(str(order),)).code == 0
+    lines = order.read_text().splitlines()
+    vouched = lines.index(f"rename {out / 'igv_session.xml'}")
+    written = [out / "browser", *(out / "browser").iterdir(), *(out / name for name in HUB_FILES)]
+    assert len(written) > 6
+    assert {f"sync {path}" for path in written} <= set(lines[:vouched])
+    forgotten = lines.index(f"remove {out / 'igv_session.xml'}")
+    assert lines[forgotten + 1] == f"sync {out}"
+    assert f"sync {out}" in lines[lines.index(f"sync {out / 'trackDb.txt'}") : vouched]
+
+
 def test_contents_are_on_disk_before_the_manifest_and_the_manifest_before_the_work_goes(score, tmp_path):
     order, out = read_order(score, tmp_path), tmp_path / "out"
     vouched = order.index(("rename", str(out / MANIFEST)))
@@ -145,8 +181,10 @@ def test_contents_are_on_disk_before_the_manifest_and_the_manifest_before_the_wo
         assert ("sync", str(out)) in order[vouched:removed], "the manifest's name, before its work goes"
 
 
-def test_a_power_cut_at_any_rename_loses_nothing(words, score, whole, tmp_path):
-    """What was not synced is empty afterwards: a run that is not finished is made so, a finished one is whole."""
+def test_a_power_cut_as_a_run_is_published_loses_nothing(words, score, whole, tmp_path):
+    """What was not synced is lost, contents and names: a run that is not finished is made so, a finished one is
+    whole.
+    """
     order, out = read_order(score, tmp_path), tmp_path / "out"
     renamed = [path for word, path in order if word == "rename" and path.startswith(str(out))]
     n_published = renamed.index(str(out / MANIFEST)) + 1

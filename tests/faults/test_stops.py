@@ -35,6 +35,25 @@ def test_a_merge_that_is_told_to_stop_says_how_to_go_on(words, tmp_path, whole):
     assert contents(out) == whole.files
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_merge_that_is_told_to_stop_as_it_checks_a_shard_hears_it(words, tmp_path, number, code):
+    shard, out = tmp_path / "shard", tmp_path / "out"
+    assert run(*words(shard, "--shard", "1/1")).code == 0
+    merge = ["merge", shard, "-o", out, "-p", 1, "-q", "--no-report"]
+    stopped = stop(merge, number, "gexplain.store:_check_of", tmp_path)
+    assert_told(stopped, "interrupted", "to go on: gexplain merge", code=code)
+    assert run(*merge).code == 0
+
+
+def test_a_forced_run_that_is_told_to_stop_at_once_can_be_gone_on_with(words, score, whole, tmp_path):
+    assert score("--seed", 1).code == 0
+    forced = words(tmp_path / "out", "--force")
+    assert_told(stop(forced, signal.SIGINT, "gexplain.scoring:draw_null", tmp_path), "to go on, ", code=130)
+    ended = score()
+    assert ended.code == 0, ended.err
+    assert contents(tmp_path / "out") == whole.files_without_report
+
+
 def test_a_run_without_memory_on_its_gpu_says_so_and_goes_on(score, whole, tmp_path):
     ended = score(sabotage=lose_memory_at, given=("gexplain.models.dnabert2:DnaBert2.forward", 9))
     assert_told(ended, "out of memory on cpu", "use a smaller --", "goes on where it stopped")

@@ -19,11 +19,11 @@ pytestmark = [
 
 # The tiny cluster keeps no accounts. A job's end is looked for after so many seconds, then after 10 more each time.
 PROFILE = ("--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue", "--latency-wait", "5")
-PROMPT = ("--slurm-init-seconds-before-status-checks", "2")
+PROMPT = ("--slurm-init-seconds-before-status-checks", "1")
 
 
 def test_shards_are_jobs_with_a_gpu_each_and_a_killed_one_goes_on(tmp_path, test_data):
-    flow = lay_out(tmp_path / "flow", test_data, n_shards=2, n_gpus=1)
+    flow = lay_out(tmp_path / "flow", test_data, n_gpus=1)
     flow.configure(report="false")
     (flow.folder / "out.work").mkdir()
     (flow.folder / "out.work/check.json").write_text("{}")  # a job like the others, and its time is saved

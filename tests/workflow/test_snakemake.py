@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 import pytest
 from workflow_runs import Flow, assert_same, lay_out, one_run
@@ -31,17 +32,28 @@ def finished(flow) -> Flow:
 def test_shards_are_joined_to_what_one_run_gives(finished, tmp_path, test_data):
     joined, alone = open_run(finished.folder / "out"), one_run(finished, tmp_path / "alone", test_data)
     assert_same(joined, alone)
+    assert (joined.path / "report.html").exists()
 
 
 def test_a_shard_that_was_killed_is_tried_again_and_goes_on(finished):
-    assert [one.shard for one in finished.tries] == ["1/3", "2/3", "2/3", "3/3"]
-    _, killed, again, _ = finished.tries
-    assert killed.n_done == 0 < again.n_done < read_shard(finished.folder / "out.work/2_of_3").n_windows
+    assert [one.shard for one in finished.tries] == ["1/2", "2/2", "2/2"]
+    _, killed, again = finished.tries
+    assert killed.n_done == 0 < again.n_done < read_shard(finished.folder / "out.work/2_of_2").n_windows
 
 
 def test_what_is_done_is_not_done_again(finished):
     done = finished.snakemake(*LOCAL, "--dry-run")
     assert "Nothing to be done" in done.stdout
+
+
+def test_a_run_that_is_finished_stays_when_merge_is_forced(finished):
+    manifest = finished.folder / "out/manifest.json"
+    before = manifest.stat()
+    finished.configure(report="false")
+    done = finished.snakemake(*LOCAL, "--forcerun", "merge")
+    assert done.returncode == 0, done.stdout + finished.logs()
+    assert re.findall(r"^localrule (\w+):", done.stdout, flags=re.M) == ["merge", "all"]
+    assert (manifest.stat().st_ino, manifest.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_a_wrong_config_is_one_clear_error_and_no_job(tmp_path, test_data):
