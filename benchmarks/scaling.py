@@ -90,10 +90,13 @@ def run(*words: object) -> tuple[float, float]:
     """Seconds and peak megabytes of a gexplain command in a process of its own."""
     command = [sys.executable, "-c", "from gexplain_cli import main; main()", *map(str, words)]
     began = time.perf_counter()
-    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(f"it failed: gexplain {' '.join(map(str, words))}")
+    with tempfile.TemporaryFile("w+") as said:
+        child = subprocess.Popen(command, stderr=said)
+        _, status, usage = os.wait4(child.pid, 0)
+        if status:
+            said.seek(0)
+            code = os.waitstatus_to_exitcode(status)
+            raise SystemExit(f"it failed with {code}: gexplain {' '.join(map(str, words))}\n{said.read()}")
     return time.perf_counter() - began, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
