@@ -104,7 +104,7 @@ def make_inputs(folder: Path, n_regions: int, width: int, spacing: int) -> tuple
     """Regions of one width, evenly over a random chromosome."""
     length = n_regions * spacing + width
     letters = np.frombuffer(b"ACGT", dtype=np.uint8)[np.random.default_rng(0).integers(0, 4, length)]
-    genome, regions = folder / f"genome_{n_regions}.fa", folder / f"regions_{n_regions}.bed"
+    genome, regions = folder / f"genome_{n_regions}_{width}.fa", folder / f"regions_{n_regions}_{width}.bed"
     genome.write_bytes(b">chr1\n" + letters.tobytes() + b"\n")
     regions.write_text("".join(f"chr1\t{i * spacing}\t{i * spacing + width}\n" for i in range(n_regions)))
     return regions, genome
