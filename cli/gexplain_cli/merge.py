@@ -11,7 +11,7 @@ import click
 from gexplain.errors import GexplainError, UsageError
 from gexplain_cli.interrupt import InterruptedRunError
 from gexplain_cli.memory import keep_freed_memory
-from gexplain_cli.options import device_option
+from gexplain_cli.options import device_option, use_threads
 from gexplain_cli.progress import RUN_STAGES, show_stages
 from gexplain_cli.score import only_without_report, summary, warn
 
@@ -53,14 +53,11 @@ def command(
     """  # noqa: D301 - click wants the control character
     allow_open_files(len(shards) + _OTHER_FILES)
     # Torch is loaded here and not before: help is prompt.
-    import torch
-
     from gexplain.reports import complete_report
     from gexplain.shards import merge_shards
 
     keep_freed_memory()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     with show_stages(*RUN_STAGES, quiet=quiet) as (progress, call_progress, quality_progress, report_progress):
         run = None
         try:
