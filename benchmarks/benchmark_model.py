@@ -109,5 +109,5 @@ def attend_by_flex(device: torch.device) -> tuple[Attend, Attend]:
     return plain, attnlrp
 
 
-PLAIN_AUTOGRAD = replace(ATTN_LRP, glu=_glu, tanh=_tanh, attend=_attend, normalise=_layer_norm)
+PLAIN_AUTOGRAD = replace(ATTN_LRP, glu=_glu, tanh=_tanh, attend=_attend, attend_one=None, normalise=_layer_norm)
 """AttnLRP, and not one step of ours: autograd keeps what it keeps."""

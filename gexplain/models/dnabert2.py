@@ -169,8 +169,12 @@ class _Attention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_BTC: Tensor, bias_BHST: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
-        qkv_BTE = _linear(self.self.Wqkv, hidden_BTC, "Wqkv.bias", ledger)
-        mixed_BSC = rules.attend(qkv_BTE, self.n_heads, bias_BHST, ledger)
+        project = self.self.Wqkv
+        if rules.attend_one is not None and bias_BHST.shape[2] == 1:
+            mixed_BSC = rules.attend_one(hidden_BTC, project.weight, project.bias, bias_BHST, ledger)
+        else:
+            qkv_BTE = _linear(project, hidden_BTC, "Wqkv.bias", ledger)
+            mixed_BSC = rules.attend(qkv_BTE, self.n_heads, bias_BHST, ledger)
         mixed_BSC = self.dropout(_linear(self.output.dense, mixed_BSC, "attn.dense.bias", ledger))
         residual_BSC = hidden_BTC[:, : bias_BHST.shape[2]]
         return _normalise(self.output.LayerNorm, mixed_BSC + residual_BSC, "layernorm.bias", rules, ledger)

@@ -54,14 +54,14 @@ class Ledger:
         tapped: Tensor = _Tap.apply(output, addend.detach().expand_as(output), self, name, 1.0)
         return tapped
 
-    def enter(self, name: str, output: Tensor) -> Tensor:
-        """`output` itself; all the relevance that arrives at it is booked under `name`."""
-        tapped: Tensor = _Tap.apply(output, output.detach(), self, name, 1.0)
+    def enter(self, name: str, output: Tensor, share: float = 1.0) -> Tensor:
+        """`output` itself; the relevance that arrives at it, or a share of it, is booked under `name`."""
+        tapped: Tensor = _Tap.apply(output, output.detach(), self, name, share)
         return tapped
 
-    def leave(self, name: str, value: Tensor) -> Tensor:
-        """`value` itself; all the relevance that goes on to it is taken off `name` again."""
-        tapped: Tensor = _Tap.apply(value, value.detach(), self, name, -1.0)
+    def leave(self, name: str, value: Tensor, share: float = 1.0) -> Tensor:
+        """`value` itself; the relevance that goes on to it, times `share`, is taken off `name` again."""
+        tapped: Tensor = _Tap.apply(value, value.detach(), self, name, -share)
         return tapped
 
     def book(self, name: str, amount_B: Tensor) -> None:
@@ -76,12 +76,12 @@ class Ledger:
 
 
 class _Tap(Function):
-    """The identity, which books sum(factor * g) per sequence on the way back."""
+    """The identity, which books share * sum(factor * g) per sequence on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, factor: Tensor, ledger: Ledger, name: str, sign: float) -> Tensor:
+    def forward(ctx: Any, value: Tensor, factor: Tensor, ledger: Ledger, name: str, share: float) -> Tensor:
         ctx.save_for_backward(factor)
-        ctx.ledger, ctx.name, ctx.sign = ledger, name, sign
+        ctx.ledger, ctx.name, ctx.share = ledger, name, share
         return value.view_as(value)
 
     @staticmethod
@@ -93,8 +93,8 @@ class _Tap(Function):
         if factor.dim() == 1:  # a constant that all tokens share
             amount = (exact @ factor).view(n_rows, -1)
         else:
-            amount = torch.linalg.vecdot(exact, factor).view(n_rows, -1)
-        ctx.ledger.book(ctx.name, ctx.sign * amount.sum(1, dtype=torch.float64))
+            amount = torch.linalg.vecdot(exact, factor).reshape(n_rows, -1)
+        ctx.ledger.book(ctx.name, ctx.share * amount.sum(1, dtype=torch.float64))
         return grad, None, None, None, None
 
 
@@ -315,15 +315,48 @@ def attend_attnlrp(qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor, ledger: Led
     backward. It holds for a constant bias under the epsilon rule and without dropout. What neither Q, K nor V
     receives (the softmax's residual and the ALiBi bias' share, together) is booked as "attention".
     """
-    if ledger is not None:
-        qkv_BTE = ledger.leave("attention", qkv_BTE)
     is_short = qkv_BTE.shape[1] <= _FEW_TOKENS
     if is_short and qkv_BTE.dtype == torch.bfloat16 and qkv_BTE.device.type == "cpu":
-        mixed_BSC: Tensor = _ShortAttention.apply(qkv_BTE, n_heads, bias_BHST)
-    else:
-        query_BHSD, key_BHTD, value_BHTD = _SplitHeads.apply(qkv_BTE, n_heads, bias_BHST.shape[2], (0.25, 0.25, 0.5))
-        mixed_BSC = join_heads(F.scaled_dot_product_attention(query_BHSD, key_BHTD, value_BHTD, attn_mask=bias_BHST))
-    return mixed_BSC if ledger is None else ledger.enter("attention", mixed_BSC)
+        if ledger is not None:
+            qkv_BTE = ledger.leave("attention", qkv_BTE)
+        short_BSC: Tensor = _ShortAttention.apply(qkv_BTE, n_heads, bias_BHST)
+        return short_BSC if ledger is None else ledger.enter("attention", short_BSC)
+    query_BHSD, key_BHTD, value_BHTD = _SplitHeads.apply(qkv_BTE, n_heads, bias_BHST.shape[2], (0.25, 0.25, 0.5))
+    if ledger is not None:  # V takes half of what arrives, K as much as Q, and both a quarter of what is seen here
+        query_BHSD = ledger.leave("attention", query_BHSD, 0.5)
+    mixed_BSC = join_heads(F.scaled_dot_product_attention(query_BHSD, key_BHTD, value_BHTD, attn_mask=bias_BHST))
+    return mixed_BSC if ledger is None else ledger.enter("attention", mixed_BSC, 0.5)
+
+
+def attend_one_attnlrp(
+    hidden_BTC: Tensor, weight_EC: Tensor, bias_E: Tensor, alibi_BH1T: Tensor, ledger: Ledger | None
+) -> Tensor:
+    """`attend_attnlrp` where one token asks, (B, 1, C), of what q|k|v are made from, at least in float32.
+
+    No token's key or value is made: q . (Wk x) = (Wk^T q) . x, and sum a (Wv x) = Wv sum a x. Keys' bias moves all
+    scores of a row alike, which the softmax does not see; values' bias is added once, since the weights sum to 1.
+    """
+    dtype = torch.promote_types(weight_EC.dtype, torch.float32)
+    hidden_BTC, alibi_BHT = hidden_BTC.to(dtype), alibi_BH1T[:, :, 0].to(dtype)
+    width, n_heads = weight_EC.shape[1], alibi_BHT.shape[1]
+    to_query_CC, to_key_CC, to_value_CC = weight_EC.to(dtype).split(width)
+    query_bias_C, _, value_bias_C = bias_E.to(dtype).split(width)
+    query_BC = F.linear(hidden_BTC[:, 0], to_query_CC, query_bias_C)
+    if ledger is not None:
+        query_BC = ledger.constant("Wqkv.bias", query_BC, query_bias_C)
+    query_HBD = scale_gradient(query_BC, 0.25).unflatten(-1, (n_heads, -1)).transpose(0, 1)
+    asked_BHC = (query_HBD @ to_key_CC.unflatten(0, (n_heads, -1))).transpose(0, 1) / math.sqrt(query_HBD.shape[-1])
+    scores_BHT = asked_BHC @ scale_gradient(hidden_BTC, 0.25).mT
+    if ledger is not None:  # Q and K together receive half of what is seen here
+        scores_BHT = ledger.leave("attention", scores_BHT, 0.5)
+    weights_BHT = torch.softmax(scores_BHT + alibi_BHT, -1)
+    mean_HBC = (weights_BHT @ scale_gradient(hidden_BTC, 0.5)).transpose(0, 1)
+    value_HBD = mean_HBC @ to_value_CC.unflatten(0, (n_heads, -1)).mT
+    mixed_BC: Tensor = value_HBD.transpose(0, 1).flatten(1) + value_bias_C
+    if ledger is not None:
+        mixed_BC = ledger.constant("Wqkv.bias", mixed_BC, value_bias_C / 2)
+        mixed_BC = ledger.enter("attention", mixed_BC, 0.5)
+    return mixed_BC.unsqueeze(1)
 
 
 def attend_attnlrp_stepwise(qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor, ledger: Ledger | None) -> Tensor:
@@ -367,12 +400,14 @@ def attend_telling(tell: Callable[[Tensor], None]) -> Attend:
 
 Step = Callable[[Tensor], Tensor]
 Attend = Callable[[Tensor, int, Tensor, Ledger | None], Tensor]
+AttendOne = Callable[[Tensor, Tensor, Tensor, Tensor, Ledger | None], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The non-linear steps of the model; forward all sets are equal, backward each follows its own rule.
 
+    attend_one: a shorter way to `attend` where one token asks, if there is one.
     conserves: every step but the booked ones keeps the sum of relevance, so that the ledger closes.
     described: what a manifest records, step by step.
     """
@@ -383,6 +418,7 @@ class Rules:
     normalise: Callable[[Tensor, Tensor, Tensor, float], Tensor]
     conserves: bool
     described: Mapping[str, str]
+    attend_one: AttendOne | None = None
 
 
 PLAIN = Rules(
@@ -408,11 +444,13 @@ ATTN_LRP = Rules(
         "ALiBi": "epsilon: the bias keeps its share",
         "LayerNorm": "sigma constant",
     },
+    attend_one=attend_one_attnlrp,
 )
-ATTN_LRP_STEPWISE = replace(ATTN_LRP, attend=attend_attnlrp_stepwise)
+ATTN_LRP_STEPWISE = replace(ATTN_LRP, attend=attend_attnlrp_stepwise, attend_one=None)
 CP_LRP = replace(
     ATTN_LRP,
     attend=attend_cplrp,
+    attend_one=None,
     described={
         **{step: rule for step, rule in ATTN_LRP.described.items() if step not in ("softmax", "ALiBi")},
         "attention products": "all to V; the softmax output is a constant",

@@ -21,8 +21,10 @@ from gexplain.models.rules import (
     ATTN_LRP_STEPWISE,
     CP_LRP,
     PLAIN,
+    Ledger,
     _ShortAttention,
     attend_attnlrp,
+    attend_one_attnlrp,
     glu_identity_uniform,
     layer_norm_constant_sigma,
     tanh_identity,
@@ -155,6 +157,29 @@ def test_short_attention_gives_the_gradient_of_fused_attention(n_asking, n_biase
     np.testing.assert_allclose(short.detach(), fused.detach(), atol=1e-12)
     (expected,), (found,) = (torch.autograd.grad(one, qkv, gradient) for one in (fused, short))
     np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_biases", [1, 4])
+@pytest.mark.parametrize("booked", [False, True])
+def test_attention_of_one_token_needs_no_keys_and_no_values(n_biases, booked):
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight, qkv_bias, alibi, gradient = (
+        torch.randn(*shape, dtype=torch.float64, generator=generator)
+        for shape in ((4, 9, 15), (45, 15), (45,), (n_biases, 3, 1, 9), (4, 1, 15))
+    )
+    hidden.requires_grad_(True)
+    ledgers = (Ledger(), Ledger()) if booked else (None, None)
+    qkv = torch.nn.functional.linear(hidden, weight, qkv_bias)
+    if booked:
+        qkv = ledgers[0].constant("Wqkv.bias", qkv, qkv_bias)
+    whole = attend_attnlrp(qkv, 3, alibi, ledgers[0])
+    one = attend_one_attnlrp(hidden, weight, qkv_bias, alibi, ledgers[1])
+    np.testing.assert_allclose(one.detach(), whole.detach(), atol=1e-12)
+    (expected,), (found,) = (torch.autograd.grad(output, hidden, gradient) for output in (whole, one))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    if booked:
+        for name in ("Wqkv.bias", "attention"):
+            np.testing.assert_allclose(ledgers[1].entries[name], ledgers[0].entries[name], atol=1e-11)
 
 
 @pytest.mark.parametrize("n_tokens", [40, 200])  # the short one takes the way of short attention
