@@ -4,7 +4,8 @@
 
 Runs of several kinds over the bundled demo genome, and over regions of one's own if they are given; each is checked
 and then scored, one after the other, by commands in processes of their own. Seconds hold for a machine that does
-nothing else meanwhile. The stages come first, then one table, in Markdown, of all.
+nothing else meanwhile; of several turns the median counts, and the range shows how steady the machine was. The stages
+come first, then one table, in Markdown, of all.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from statistics import median
 
 DEMO = Path(str(files("gexplain"))) / "demo_data"
 
@@ -94,15 +97,26 @@ def compare(name: str, words: list[str]) -> Compared:
 
 
 def show(found: list[Compared]) -> None:
-    """The table of all runs, in Markdown."""
-    heads = ["run", "windows", "predicted, s", "measured, s", "off by"]
+    """The table of all runs, in Markdown: a line a kind, the medians of its turns."""
+    heads = ["run", "windows", "predicted, s", "measured, s", "off by", "of one turn"]
     heads += ["memory, MB", "measured", "DIR, MB", "measured", "check, s"]
     print("\n| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
-    for one in found:
-        predicted, measured = one.seconds
-        amounts = [f"{value:,.0f}" for value in one.memory_mb] + [f"{value:.1f}" for value in one.out_mb]
-        seconds = [f"{predicted:.1f}", f"{measured:.1f}", f"{predicted / measured - 1:+.0%}"]
-        print("| " + " | ".join([one.name, f"{one.n_windows:,}", *seconds, *amounts, f"{one.check_s:.1f}"]) + " |")
+    for name in dict.fromkeys(one.name for one in found):
+        turns = [one for one in found if one.name == name]
+        predicted, measured = middle(turns, lambda one: one.seconds)
+        off = sorted(one.seconds[0] / one.seconds[1] - 1 for one in turns)
+        cells = [name, f"{turns[0].n_windows:,}", f"{predicted:.1f}", f"{measured:.1f}"]
+        cells += [f"{predicted / measured - 1:+.0%}", f"{off[0]:+.0%} to {off[-1]:+.0%}"]
+        cells += [f"{value:,.0f}" for value in middle(turns, lambda one: one.memory_mb)]
+        cells += [f"{value:.1f}" for value in middle(turns, lambda one: one.out_mb)]
+        cells += [f"{median(one.check_s for one in turns):.1f}"]
+        print("| " + " | ".join(cells) + " |")
+
+
+def middle(turns: list[Compared], of: Callable[[Compared], tuple[float, float]]) -> tuple[float, float]:
+    """Median of what was predicted, and median of what was measured."""
+    predicted, measured = zip(*(of(one) for one in turns), strict=True)
+    return median(predicted), median(measured)
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ LEAST_TRIAL_S = 1.5
 # Constants of a run on one core, which benchmarks/check.py justifies; each is small beside what is measured.
 TRACK_S_PER_MB = 0.5
 """To blend and write a million bases of a track."""
-REGION_S = 3e-4
+REGION_S = 2e-4
 """To write a region's line of regions.tsv, and a window's share of it."""
 NULL_PIECE_S = 5e-4
 """To write a piece of the null to a track: a chromosome of its own there."""
@@ -61,10 +61,10 @@ HITS_S, HITS_OF_TRACK_S = 1.1, 0.5
 """To begin with hits at all, and with those of a track, whatever its length."""
 SCAN_S_PER_MOTIF, HITS_S_PER_MB_MOTIF = 3.5e-4, 6e-3
 """A call of the motif scanner, whatever it is given; and to scan a million bases and rank the matches."""
-PAGE_S, BROWSER_S = 0.5, 0.1
-QUALITY_S = 0.2
+PAGE_S, BROWSER_S = 0.8, 0.1
+QUALITY_S = 0.4
 """To load what quality is measured with, and to find windows of every class."""
-PROCESS_S = 0.5
+PROCESS_S = 0.8
 """To begin and to end the process."""
 
 CALL_BYTES, QUALITY_BYTES = 200_000_000, 80_000_000

@@ -25,6 +25,7 @@ from gexplain.attribution.relevance import BatchRelevance
 from gexplain.attribution.target import Explained, Target, parse_target
 from gexplain.errors import RunError, UsageError
 from gexplain.genome.intervals import Strand
+from gexplain.models.denormals import flushed_denormals
 from gexplain.models.model import (
     DEFAULT_BATCH_SIZE,
     DnaBert2Model,
@@ -206,6 +207,7 @@ class TokenExplainer:
             for one in self.read(sequences, target)
         ]
 
+    @flushed_denormals()
     def _relevance(self, batch: Batch, target: Target) -> BatchRelevance:
         method, n_strands = METHODS[self.model.kind][self.method], len(batch.strands)
         if isinstance(method, SequenceMethod):

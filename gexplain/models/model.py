@@ -22,6 +22,7 @@ from gexplain.errors import InputError, ModelError, UsageError
 from gexplain.genome.sequence import reverse_complement
 from gexplain.models.checkpoint import Checkpoint, read_checkpoint
 from gexplain.models.cnn import NO_BASE, Cnn, CnnCheckpoint, base_codes, embed_bases, is_cnn, read_cnn_checkpoint
+from gexplain.models.denormals import flushed_denormals
 from gexplain.models.dnabert2 import DnaBert2
 from gexplain.models.settings import Head
 from gexplain.models.sources import find_folder
@@ -85,7 +86,7 @@ class Model(ABC):
         logits = np.empty((len(tokens), len(self.labels)), dtype=self.result_dtype)
         for batch in batches_of_like_length([len(one.ids) for one in tokens], batch_size):
             ids_BT, mask_BT = self.pad([tokens[index] for index in batch])
-            with torch.inference_mode():
+            with torch.inference_mode(), flushed_denormals():
                 logits[batch] = self.logits(self.embed(ids_BT), mask_BT).cpu().numpy()
         return logits
 
@@ -282,9 +283,10 @@ def load_model(name: str | os.PathLike[str], *, device: str = "auto", dtype: str
         raise UsageError(f"no dtype {dtype!r}", hint=f"one of {', '.join(DTYPES)}")
     choose_device(device)  # a wrong device is told before gigabytes are read
     folder, named = find_folder(name)
-    if is_cnn(folder):
-        return CnnModel(read_cnn_checkpoint(str(name), folder, named), device=device, dtype=dtype)
-    return DnaBert2Model(read_checkpoint(str(name), folder, named), device=device, dtype=dtype)
+    with flushed_denormals():  # what torch begins for this thread, it may begin here
+        if is_cnn(folder):
+            return CnnModel(read_cnn_checkpoint(str(name), folder, named), device=device, dtype=dtype)
+        return DnaBert2Model(read_checkpoint(str(name), folder, named), device=device, dtype=dtype)
 
 
 def choose_device(name: str) -> torch.device:

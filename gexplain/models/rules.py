@@ -25,7 +25,7 @@ from torch.nn import functional as F
 # B batch, T tokens, S the first of them, which ask (all, or [CLS]), H heads, D width per head, C model width, E = 3 C
 
 # Up to here the weights of a row, of all heads, fit a CPU's cache.
-_FEW_TOKENS = 128
+_FEW_TOKENS = 256
 
 # So many values of gate|up fit it.
 _CACHED_VALUES = 1 << 20
