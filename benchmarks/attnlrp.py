@@ -242,6 +242,7 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     keep_freed_memory()  # as the command does
+    torch.set_flush_denormal(True)  # as the model does for its thread; here for what it is compared with, too
     networks = Networks(random_ids(options.windows, options.tokens, device), device, compiled=options.compile)
     print(f"{device}, {torch.get_num_threads()} CPU threads, {options.windows} windows of {options.tokens} tokens")
     seconds = in_turns(networks.actions(), options.repeats, device)

@@ -219,6 +219,7 @@ def draw(points: Points, figure: str, path: Path) -> None:
         for panel in (left, right):
             panel.set(xscale="log", xlabel=x_label, xticks=x_ticks(points, figure))
             panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.{0 if value == int(value) else 1}f}")
             panel.minorticks_off()
             panel.set_ylim(0, 1.1 * panel.dataLim.y1)
             panel.grid(alpha=0.3)
@@ -228,7 +229,11 @@ def draw(points: Points, figure: str, path: Path) -> None:
             left.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             x, seconds, _ = points.line(figure, "run")
             left.plot(
-                x, [seconds[-1] * one / x[-1] for one in x], label="as the regions", color="#999999", linestyle=":"
+                x,
+                [seconds[-1] * one / x[-1] for one in x],
+                label="in proportion to the regions",
+                color="#999999",
+                linestyle=":",
             )
         left.set_title(title)
         right.set_title("peak memory of a process, MB")
