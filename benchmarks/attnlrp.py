@@ -2,8 +2,9 @@
 
     python benchmarks/attnlrp.py [--tokens 104] [--windows 8] [--repeats 7] [--device cuda] [--compile] [--end-to-end]
 
-DNABERT-2's size with random weights and tokens (time does not depend on their values). Everything is measured in
-turns, so that a noisy machine disturbs all lines alike; ratios are taken within a turn, and the median turn counts.
+DNABERT-2's size with random weights and tokens (time does not depend on their values, denormals flushed). Everything
+is measured in turns, so that a noisy machine disturbs all lines alike; ratios are taken within a turn, and the median
+turn counts.
 
 The forward pass of every row is the yardstick: the published code computes them all, though the class is read from
 [CLS] alone. AttnLRP by plain autograd is what a prototype has: the same rules, written with `detach`.

@@ -17,7 +17,9 @@ import torch
 def flushed_denormals() -> Iterator[None]:
     """Denormal numbers count as 0 while it lasts, on this thread and on those that torch begins for it meanwhile.
 
-    Threads that torch has begun before keep their ways. Does nothing where the CPU cannot do so.
+    The latter keep to it, and the former gets its way back: torch has helper threads for each thread that computes,
+    begins them when they are first needed, and lets nobody change them. Those begun before keep their way too, so it
+    is best begun where the first is computed. Does nothing where the CPU cannot do so.
     """
     were_flushed = are_denormals_flushed()
     torch.set_flush_denormal(True)
@@ -29,4 +31,4 @@ def flushed_denormals() -> Iterator[None]:
 
 def are_denormals_flushed() -> bool:
     """Whether denormal numbers count as 0 on this thread."""
-    return not bool(torch.full((1,), 2e-38).mul_(0.5) > 0)
+    return not bool(torch.full((1,), 2e-38, dtype=torch.float32, device="cpu").mul_(0.5) > 0)

@@ -2,7 +2,7 @@
 
 The architecture is BERT with ALiBi instead of positions and gated MLPs (Zhou et al. 2023, arXiv 2306.15006);
 parameter names are those of the published checkpoints, so that `load_state_dict` is the check. Forward, every
-rule set gives the same logits; what the rules change is the way back (see rules.py).
+rule set gives the same logits, up to rounding; what the rules change is the way back (see rules.py).
 """
 
 from __future__ import annotations
@@ -170,7 +170,8 @@ class _Attention(nn.Module):
 
     def forward(self, hidden_BTC: Tensor, bias_BHST: Tensor, rules: Rules, ledger: Ledger | None) -> Tensor:
         project = self.self.Wqkv
-        if rules.attend_one is not None and bias_BHST.shape[2] == 1:
+        # LoRA in the module's place has more to it than the matrix.
+        if rules.attend_one is not None and bias_BHST.shape[2] == 1 and type(project) is nn.Linear:
             mixed_BSC = rules.attend_one(hidden_BTC, project.weight, project.bias, bias_BHST, ledger)
         else:
             qkv_BTE = _linear(project, hidden_BTC, "Wqkv.bias", ledger)

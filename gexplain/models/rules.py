@@ -405,7 +405,7 @@ AttendOne = Callable[[Tensor, Tensor, Tensor, Tensor, Ledger | None], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The non-linear steps of the model; forward all sets are equal, backward each follows its own rule.
+    """The non-linear steps of the model: forward equal in all sets, up to rounding; backward each has its own rule.
 
     attend_one: a shorter way to `attend` where one token asks, if there is one.
     conserves: every step but the booked ones keeps the sum of relevance, so that the ledger closes.

@@ -108,3 +108,21 @@ def test_training_learns_from_the_same_gradients(monkeypatch):
     for name, gradient in full.items():
         size = max(1.0, float(gradient.abs().max()))
         np.testing.assert_allclose(short[name], gradient, rtol=0, atol=1e-12 * size, err_msg=name)
+
+
+class _Adapted(torch.nn.Linear):
+    """As LoRA stands in a linear layer's place: its matrix is not all that it does."""
+
+    def forward(self, x):
+        return super().forward(x) + 0.1 * x.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("name", RULE_SETS)
+def test_what_stands_in_a_layers_place_is_asked(name):
+    network, (ids, mask) = random_network(), batch(padded=False)
+    before = network(network.embed(ids), mask, RULE_SETS[name])
+    for layer in network.bert.encoder.layer:
+        layer.attention.self.Wqkv.__class__ = _Adapted
+    found = network(network.embed(ids), mask, RULE_SETS[name])
+    assert float((found - before).abs().max()) > 1e-3
+    np.testing.assert_allclose(found, network(network.embed(ids), mask, PLAIN), rtol=0, atol=1e-12)

@@ -1,18 +1,20 @@
-"""Denormal numbers: flushed while the model computes, on every thread that does, and nowhere else."""
+"""Denormal numbers: flushed while a model computes, on every thread that does."""
 
 from __future__ import annotations
 
-import threading
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from gexplain.attribution.attnlrp import relevance_of_batch
 from gexplain.attribution.explainers import TokenExplainer
 from gexplain.attribution.target import Target
 from gexplain.models.denormals import are_denormals_flushed, flushed_denormals
-
-SMALL = 2e-38  # half of it is denormal
+from gexplain.models.rules import ATTN_LRP
 
 with flushed_denormals():
     CAN_FLUSH = are_denormals_flushed()
@@ -20,15 +22,6 @@ needs_flushing = pytest.mark.skipif(not CAN_FLUSH, reason="this CPU cannot flush
 
 
 @needs_flushing
-def test_they_are_flushed_while_it_lasts_and_kept_afterwards():
-    assert not are_denormals_flushed()
-    with flushed_denormals():
-        with flushed_denormals():
-            pass
-        assert are_denormals_flushed()
-    assert not are_denormals_flushed()
-
-
 def test_an_error_brings_them_back():
     @flushed_denormals()
     def fail():
@@ -40,17 +33,58 @@ def test_an_error_brings_them_back():
 
 
 @needs_flushing
-def test_they_are_flushed_on_all_threads_that_torch_begins_meanwhile():
-    found = []
-
-    def halve():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_within_another_ends_alone_whatever_torch_takes_for_its_numbers(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
         with flushed_denormals():
-            found.append(int((torch.full((1_000_000,), SMALL) * 0.5 > 0).sum()))
+            with flushed_denormals():
+                pass
+            assert are_denormals_flushed()
+        assert not are_denormals_flushed()
+    finally:
+        torch.set_default_dtype(before)
 
-    thread = threading.Thread(target=halve)  # one for which torch has begun none yet
-    thread.start()
-    thread.join()
-    assert found == [0]
+
+# In a process of its own: the tests give torch one thread, and what helps a thread is begun once.
+COUNT = """
+import sys
+import numpy as np
+import torch
+import gexplain
+from gexplain.attribution.attnlrp import relevance_of_batch
+from gexplain.attribution.explainers import TokenExplainer
+from gexplain.attribution.target import Target
+from gexplain.genome.fasta import Genome
+from gexplain.pipeline import read_windows
+from gexplain.windows import Window
+
+assert torch.get_num_threads() == 2
+model = gexplain.load_model(sys.argv[1])
+genome = Genome(sys.argv[2])
+found = []
+
+
+def count(*_):
+    found.append(int((torch.full((1_000_000,), 2e-38) * 0.5 > 0).sum()))
+
+
+model.network.classifier.register_forward_hook(count)
+model.predict(["ACGTACGTACGT"])
+list(read_windows([Window("chr1", 0, 40, "+")], genome, TokenExplainer(model), Target((0,), ("a",))))
+print(*found)
+"""
+
+
+@needs_flushing
+def test_they_are_flushed_on_the_threads_that_help(checkpoint_dir, tmp_path):
+    (tmp_path / "genome.fa").write_text(">chr1\n" + "ACGTTGCA" * 5 + "\n")
+    words = [sys.executable, "-c", COUNT, str(checkpoint_dir), str(tmp_path / "genome.fa")]
+    told = subprocess.run(
+        words, env=os.environ | {"OMP_NUM_THREADS": "2"}, capture_output=True, text=True, check=False
+    )
+    assert told.stdout.split() == ["0", "0"], told.stderr
 
 
 @needs_flushing
@@ -79,9 +113,8 @@ def test_relevance_is_the_same_without_them(model):
     ids, mask = model.pad(model.tokens([sequence]))
 
     def relevance():
-        point = model.embed(ids).detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(model.logits(point, mask)[0, 0], point)
-        return (point * gradient).sum(-1).detach().numpy()
+        found = relevance_of_batch(model.network, ids, mask, Target((0,), ("a",)), rules=ATTN_LRP)
+        return found.token_relevance.numpy()
 
     kept = relevance()
     with flushed_denormals():
