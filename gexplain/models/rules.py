@@ -341,22 +341,28 @@ def attend_one_attnlrp(
     width, n_heads = weight_EC.shape[1], alibi_BHT.shape[1]
     to_query_CC, to_key_CC, to_value_CC = weight_EC.to(dtype).split(width)
     query_bias_C, _, value_bias_C = bias_E.to(dtype).split(width)
-    query_BC = F.linear(hidden_BTC[:, 0], to_query_CC, query_bias_C)
+    # Of each head the columns that are its own: all heads of a sequence are one product, and however many sequences
+    # share a batch, it rounds them alike.
+    own_HC = torch.eye(n_heads, dtype=dtype, device=weight_EC.device).repeat_interleave(width // n_heads, 1)
+    query_B1C = _each(hidden_BTC[:, :1], to_query_CC.mT) + query_bias_C
     if ledger is not None:
-        query_BC = ledger.constant("Wqkv.bias", query_BC, query_bias_C)
-    query_HBD = scale_gradient(query_BC, 0.25).unflatten(-1, (n_heads, -1)).transpose(0, 1)
-    asked_BHC = (query_HBD @ to_key_CC.unflatten(0, (n_heads, -1))).transpose(0, 1) / math.sqrt(query_HBD.shape[-1])
+        query_B1C = ledger.constant("Wqkv.bias", query_B1C, query_bias_C)
+    asked_BHC = _each(scale_gradient(query_B1C, 0.25) * own_HC, to_key_CC) / math.sqrt(width // n_heads)
     scores_BHT = asked_BHC @ scale_gradient(hidden_BTC, 0.25).mT
     if ledger is not None:  # Q and K together receive half of what is seen here
         scores_BHT = ledger.leave("attention", scores_BHT, 0.5)
     weights_BHT = torch.softmax(scores_BHT + alibi_BHT, -1)
-    mean_HBC = (weights_BHT @ scale_gradient(hidden_BTC, 0.5)).transpose(0, 1)
-    value_HBD = mean_HBC @ to_value_CC.unflatten(0, (n_heads, -1)).mT
-    mixed_BC: Tensor = value_HBD.transpose(0, 1).flatten(1) + value_bias_C
+    values_BHC = _each(weights_BHT @ scale_gradient(hidden_BTC, 0.5), to_value_CC.mT)
+    mixed_B1C: Tensor = (values_BHC * own_HC).sum(1, keepdim=True) + value_bias_C
     if ledger is not None:
-        mixed_BC = ledger.constant("Wqkv.bias", mixed_BC, value_bias_C / 2)
-        mixed_BC = ledger.enter("attention", mixed_BC, 0.5)
-    return mixed_BC.unsqueeze(1)
+        mixed_B1C = ledger.constant("Wqkv.bias", mixed_B1C, value_bias_C / 2)
+        mixed_B1C = ledger.enter("attention", mixed_B1C, 0.5)
+    return mixed_B1C
+
+
+def _each(rows_BNC: Tensor, matrix_CC: Tensor) -> Tensor:
+    """The product of the matrix and each sequence's rows, a product a sequence."""
+    return torch.bmm(rows_BNC, matrix_CC.expand(len(rows_BNC), -1, -1))
 
 
 def attend_attnlrp_stepwise(qkv_BTE: Tensor, n_heads: int, bias_BHST: Tensor, ledger: Ledger | None) -> Tensor:
