@@ -31,6 +31,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Generator[None]:
+    """A command that was given --threads leaves them to torch, whose sums are then rounded otherwise."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _small_null():
     """The defaults of seqlets and hits, made small: every run of the tests calls them, in no time."""
